@@ -1,0 +1,20 @@
+"""Temporary Access Passes for Django, told to relying parties over OpenID Connect.
+
+The map, in the order of the flow:
+
+    policy                  1  who may hold a pass, and within which bounds
+    issue                   2  issue and revoke: the administrators' verbs, and who may use them on whom
+    redeem                  3  the only place where a pass is spent
+    registration_session    4  what a pass opens: begin, current, end; which views it reaches
+    methods                 5  what can be registered: one module per kind, behind one protocol
+    authentication_context  6  acr, amr, auth_time, sid: read from the sign-in, told to OpenID Connect
+
+    sign_in                 one record per authentication event; ending it ends its session and tokens
+    models                  the facts at rest            usability   may a pass be redeemed now, and if not, why
+    passcode                the clear text and its hash  throttle    how often may one guess
+    audit                   what happened, append-only   hooks       what a site may answer differently
+    exceptions, signals, conf
+
+    backends, middleware, decorators, forms, views, urls, admin, checks, management: the Django surface
+    oidc                    an app of its own: django-oauth-toolkit made to tell and enforce the context
+"""

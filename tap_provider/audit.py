@@ -1,0 +1,46 @@
+"""The audit trail: one function, called within the transaction that it records."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .hooks import get_hooks
+from .models import AuditEvent
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+
+def record(
+    kind: AuditEvent.Kind,
+    *,
+    now: datetime,
+    actor: Any | None = None,
+    user: Any | None = None,
+    pass_id: UUID | None = None,
+    sign_in_id: UUID | None = None,
+    address: str | None = None,
+    **detail: Any,
+) -> AuditEvent:
+    """Append one event. `detail` must be JSON and must never hold a secret (nor what somebody typed as one)."""
+    return AuditEvent.objects.create(
+        kind=kind,
+        at=now,
+        actor_key=_key(actor),
+        actor_name=_name(actor),
+        user_key=_key(user),
+        user_name=_name(user),
+        pass_id=pass_id,
+        sign_in_id=sign_in_id,
+        address=address,
+        detail=detail,
+    )
+
+
+def _key(user: Any | None) -> str:
+    return "" if user is None else str(user.pk)
+
+
+def _name(user: Any | None) -> str:
+    return "" if user is None else get_hooks().get_upn(user)[:255]

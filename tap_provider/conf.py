@@ -1,0 +1,99 @@
+"""Settings: flat, typed, read live (so that `override_settings` works), with their defaults.
+
+Numbers of the policy are not here: they are rows that an administrator changes (`models.TemporaryAccessPassPolicy`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings as django_settings
+from django.contrib.auth import get_user_model
+from django.utils.module_loading import import_string
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from django.contrib.auth.hashers import BasePasswordHasher
+
+PREFIX = "TAP_PROVIDER_"
+
+DEFAULTS: dict[str, Any] = {
+    "UPN_FIELD": None,
+    "TRUSTED_PROXIES": 0,
+    "HOOKS": "tap_provider.hooks.Hooks",
+    "PASSCODE_HASHER": "tap_provider.passcode.PasscodeHasher",
+    "REGISTRATION_VIEWS": (),
+    "REGISTRABLE_METHODS": ("passkey", "totp"),
+    "ACR_VALUES": {
+        "single_factor": "urn:oasis:names:tc:SAML:2.0:ac:classes:Password",
+        "multi_factor": "http://schemas.openid.net/pape/policies/2007/06/multi-factor",
+        "phishing_resistant": "phr",
+    },
+    "PASS_AMR": ("mfa", "tap"),
+}
+
+
+class Settings:
+    """The settings of this project, one property each."""
+
+    @staticmethod
+    def _read(name: str) -> Any:
+        return getattr(django_settings, PREFIX + name, DEFAULTS[name])
+
+    @property
+    def upn_field(self) -> str:
+        """`TAP_PROVIDER_UPN_FIELD`: the user model's field that holds the UPN; default its `USERNAME_FIELD`."""
+        return str(self._read("UPN_FIELD") or get_user_model().USERNAME_FIELD)
+
+    @property
+    def trusted_proxies(self) -> int:
+        """`TAP_PROVIDER_TRUSTED_PROXIES`: how many proxies of the site's own append to `X-Forwarded-For`; default 0.
+
+        With 0 the client address is `REMOTE_ADDR` and forwarded headers are ignored.
+        """
+        return int(self._read("TRUSTED_PROXIES"))
+
+    @property
+    def hooks(self) -> str:
+        """`TAP_PROVIDER_HOOKS`: dotted path of the site's subclass of `tap_provider.hooks.Hooks`."""
+        return str(self._read("HOOKS"))
+
+    @property
+    def passcode_hasher(self) -> BasePasswordHasher:
+        """`TAP_PROVIDER_PASSCODE_HASHER`: dotted path of a Django password hasher. Changing it ends outstanding passes."""
+        hasher: BasePasswordHasher = import_string(self._read("PASSCODE_HASHER"))()
+        return hasher
+
+    @property
+    def registration_views(self) -> frozenset[str]:
+        """`TAP_PROVIDER_REGISTRATION_VIEWS`: names of included third-party views that a registration-only session reaches.
+
+        A view of the site's own opts in with `tap_provider.decorators.registration_session_allowed` instead.
+        """
+        return frozenset(self._read("REGISTRATION_VIEWS"))
+
+    @property
+    def registrable_methods(self) -> Sequence[str]:
+        """`TAP_PROVIDER_REGISTRABLE_METHODS`: the method kinds that Security info offers, in order.
+
+        Default `("passkey", "totp")`; add `"password"` to let people set one.
+        """
+        return tuple(self._read("REGISTRABLE_METHODS"))
+
+    @property
+    def acr_values(self) -> Mapping[str, str]:
+        """`TAP_PROVIDER_ACR_VALUES`: the `acr` told for each level (keys as in the default)."""
+        return {**DEFAULTS["ACR_VALUES"], **self._read("ACR_VALUES")}
+
+    @property
+    def pass_amr(self) -> Sequence[str]:
+        """`TAP_PROVIDER_PASS_AMR`: the `amr` of a sign-in by pass; default `("mfa", "tap")`.
+
+        RFC 8176 has no value for a pass: `mfa` says that it satisfies strong authentication for registration, the
+        private `tap` says what it really was.
+        """
+        return tuple(self._read("PASS_AMR"))
+
+
+settings = Settings()

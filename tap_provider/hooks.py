@@ -1,0 +1,99 @@
+"""What a site may answer differently: one class, named by `TAP_PROVIDER_HOOKS`.
+
+Subclass `Hooks`, override what differs, and name the subclass in the setting. Hooks can narrow what the verbs allow,
+never widen it: the guards of `issue` and `redeem` hold whatever a hook answers.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.auth import get_user_model
+from django.utils.module_loading import import_string
+
+from .conf import settings
+from .exceptions import AmbiguousUpn
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+LONGEST_UPN = 254
+
+
+def clean_upn(typed: str) -> str | None:
+    """Return the UPN as a database can be asked for it, or None if it cannot be one.
+
+    White space and invisible marks around it (as copied from a mail) are dropped; NUL bytes, lone surrogates and
+    anything longer than a mail address would only make a database complain.
+    """
+    upn = unicodedata.normalize("NFC", typed[: 4 * LONGEST_UPN])
+    while upn and (upn[0].isspace() or unicodedata.category(upn[0]) == "Cf"):
+        upn = upn[1:]
+    while upn and (upn[-1].isspace() or unicodedata.category(upn[-1]) == "Cf"):
+        upn = upn[:-1]
+    if not upn or len(upn) > LONGEST_UPN or any(unicodedata.category(c) in {"Cc", "Cs"} for c in upn):
+        return None
+    return upn
+
+
+class Hooks:
+    """The default answers."""
+
+    def find_user(self, upn: str) -> Any | None:
+        """Return the user with this UPN, matched without regard to case, or None; inactive users included.
+
+        Must cost the same number of queries whether or not the user exists, or the time tells strangers who does.
+        Raises AmbiguousUpn if several users differ by case only.
+        """
+        name = settings.upn_field
+        candidates = get_user_model()._default_manager.filter(**{f"{name}__iexact": upn})[:10]
+        # A database's collation may also equate accents; only case is to be disregarded.
+        users = [user for user in candidates if str(getattr(user, name)).casefold() == upn.casefold()]
+        if len(users) > 1:
+            raise AmbiguousUpn
+        return users[0] if users else None
+
+    def get_upn(self, user: Any) -> str:
+        """Return the UPN of a user, as it is shown and typed."""
+        return str(getattr(user, settings.upn_field))
+
+    def may_issue_for(self, actor: Any, user: Any) -> bool:
+        """Tell whether this administrator may issue and revoke passes of that user (say, of their own department).
+
+        Asked after the guards of `issue`, which it cannot widen.
+        """
+        return True
+
+    def client_address(self, request: HttpRequest) -> str | None:
+        """Return the address of the client, seen past as many proxies as `TAP_PROVIDER_TRUSTED_PROXIES` says."""
+        address = request.META.get("REMOTE_ADDR", "")
+        trusted = settings.trusted_proxies
+        if trusted:
+            hops = [hop.strip() for hop in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",") if hop.strip()]
+            # The last entry was written by the nearest proxy; those further left may be the client's invention.
+            address = hops[-trusted] if len(hops) >= trusted else address
+        try:
+            return str(ip_address(address))
+        except ValueError:
+            return None
+
+
+@lru_cache(maxsize=8)
+def _hooks(path: str) -> Hooks:
+    hooks: Hooks = import_string(path)()
+    return hooks
+
+
+def get_hooks() -> Hooks:
+    """Return the site's hooks."""
+    return _hooks(settings.hooks)
+
+
+def find_user(typed_upn: str) -> Any | None:
+    """Return the user whom this text names, or None. One query, unless the text cannot be a UPN at all."""
+    upn = clean_upn(typed_upn)
+    # A text that cannot be a UPN is looked up as one that nobody has, so that it costs the same.
+    return get_hooks().find_user(upn if upn is not None else "\N{REPLACEMENT CHARACTER}")

@@ -1,0 +1,132 @@
+"""How often may one guess: attempts are counted in the database before they are judged, and before any hashing.
+
+Counters are kept a minute at a time, and an attempt is judged by the sum of the last eleven minutes, so that within
+*any* ten minutes no more than the limit pass. Each attempt is one atomic upsert in a commit of its own, which no later
+failure can roll back; then it is judged by what everybody has written: of simultaneous attempts no more than the limit
+pass either. A refused attempt is taken back, or impatience would prolong the wait; a success takes back its own
+attempt and nobody else's, or one valid account would re-arm an attacker.
+
+The database is used because it is the one state that every deployment shares: `cache.incr` loses counts on Django's
+database and file caches and counts per process on the local-memory one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv6Address, ip_address, ip_network
+
+from django.db import OperationalError, connections, router
+from django.db.models import F
+from django.utils.crypto import salted_hmac
+
+from .exceptions import TooManyAttempts
+from .models import AttemptCounter
+
+SPAN = timedelta(minutes=10)
+MOST_BY_UPN = 10
+MOST_FROM_ADDRESS = 100
+
+_MINUTES = int(SPAN.total_seconds()) // 60
+_TRIES = 3
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A counted attempt: which counters it raised, in the order in which they are always locked."""
+
+    limits: tuple[tuple[str, int], ...]  # (digest, most)
+    minute: int
+
+    @property
+    def digests(self) -> list[str]:
+        return [digest for digest, _ in self.limits]
+
+
+def count_attempt(*, purpose: str, upn: str, address: str | None, now: datetime) -> Attempt:
+    """Count one attempt by this UPN from this address, then let it pass or raise TooManyAttempts.
+
+    `purpose` separates what is guessed at ("pass", "password"). Two statements, one commit.
+    """
+    limits = {_digest(purpose, "upn", upn.casefold()): MOST_BY_UPN}
+    if address is not None:
+        limits[_digest(purpose, "address", _network(address))] = MOST_FROM_ADDRESS
+    attempt = Attempt(limits=tuple(sorted(limits.items())), minute=int(now.timestamp()) // 60)
+    _add_one_or_retry(attempt)
+    _judge(attempt, now=now)
+    return attempt
+
+
+def take_back(attempt: Attempt) -> None:
+    """Uncount this attempt, because it was no wrong guess. One statement a counter, in the order of all locking."""
+    for digest in attempt.digests:
+        AttemptCounter.objects.filter(digest=digest, minute=attempt.minute, count__gt=0).update(count=F("count") - 1)
+
+
+def sweep(*, now: datetime) -> int:
+    """Delete counters that can no longer matter; return how many."""
+    deleted, _ = AttemptCounter.objects.filter(minute__lt=int(now.timestamp()) // 60 - 2 * _MINUTES).delete()
+    return deleted
+
+
+def _digest(purpose: str, scope: str, value: str) -> str:
+    # Keyed, so that the table tells nobody which UPNs and addresses were tried.
+    text = f"{purpose}:{scope}:{value}".encode("utf-8", "surrogatepass").hex()
+    return salted_hmac("tap_provider.throttle", text, algorithm="sha256").hexdigest()
+
+
+def _network(address: str) -> str:
+    """An IPv6 client commands a whole /64, so that is what is counted."""
+    parsed = ip_address(address)
+    return str(ip_network((parsed, 64), strict=False)) if isinstance(parsed, IPv6Address) else str(parsed)
+
+
+def _add_one_or_retry(attempt: Attempt) -> None:
+    # MariaDB may choose one of two simultaneous upserts as a deadlock's victim; being one statement, it can be sent again.
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            return _add_one(attempt)
+        except OperationalError:
+            if not tries_left or connections[router.db_for_write(AttemptCounter)].in_atomic_block:
+                raise
+
+
+def _add_one(attempt: Attempt) -> None:
+    # Django's bulk_create can overwrite on conflict, but not add: hence the one raw statement of this project.
+    connection = connections[router.db_for_write(AttemptCounter)]
+    quote = connection.ops.quote_name
+    table, digest, minute, count = map(quote, (AttemptCounter._meta.db_table, "digest", "minute", "count"))
+    on_conflict = (
+        f"ON DUPLICATE KEY UPDATE {count} = {count} + 1"
+        if connection.vendor == "mysql"
+        else f"ON CONFLICT ({digest}, {minute}) DO UPDATE SET {count} = {table}.{count} + 1"
+    )
+    rows = ", ".join(["(%s, %s, 1)"] * len(attempt.limits))
+    values = [value for name in attempt.digests for value in (name, attempt.minute)]
+    with connection.cursor() as cursor:
+        cursor.execute(f"INSERT INTO {table} ({digest}, {minute}, {count}) VALUES {rows} {on_conflict}", values)  # noqa: S608 names are our own
+
+
+def _judge(attempt: Attempt, *, now: datetime) -> None:
+    counters = AttemptCounter.objects.filter(digest__in=attempt.digests, minute__gte=attempt.minute - _MINUTES)
+    rows = list(counters.values_list("digest", "minute", "count"))
+    waits = [
+        _wait(sorted((minute, count) for name, minute, count in rows if name == digest), most, now=now)
+        for digest, most in attempt.limits
+    ]
+    if any(waits):
+        take_back(attempt)
+        raise TooManyAttempts(retry_after=max(waits))
+
+
+def _wait(counts: list[tuple[int, int]], most: int, *, now: datetime) -> timedelta:
+    """Return how long until one more attempt would pass; zero if this one does."""
+    surplus = sum(count for _, count in counts) - most
+    for minute, count in counts:
+        if surplus <= 0:
+            break
+        surplus -= count
+        free_at = datetime.fromtimestamp((minute + _MINUTES + 1) * 60, tz=UTC)
+        if surplus <= 0:
+            return max(free_at - now, timedelta(seconds=1))
+    return timedelta()
