@@ -1,0 +1,57 @@
+"""Step 6. The authentication context: (acr, amr, auth_time, sid) of *this* session, as one frozen object.
+
+Read from the sign-in record and nowhere else: `user.last_login` belongs to the user, not to the session, and what a
+request says of itself is a claim of the client's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from .conf import settings
+from .models import Level, SignIn
+from .sign_in import sign_in_of_session
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+__all__ = ["AuthenticationContext", "Level", "context_of", "current_context"]
+
+
+@dataclass(frozen=True)
+class AuthenticationContext:
+    """What may be told of an authentication (OpenID Connect Core §2; amr names: RFC 8176)."""
+
+    acr: str
+    amr: tuple[str, ...]
+    auth_time: datetime | None  # None: an adopted session, nobody knows when
+    sid: str
+    level: Level
+    deadline: datetime | None
+    is_registration_only: bool
+
+    def satisfies(self, level: Level) -> bool:
+        """Tell whether it is at least that strong."""
+        return self.level.rank >= level.rank
+
+
+def context_of(sign_in: SignIn) -> AuthenticationContext:
+    """Return the context of a sign-in."""
+    level = Level(sign_in.level)
+    return AuthenticationContext(
+        acr=settings.acr_values[level.value],
+        amr=tuple(sign_in.amr),
+        auth_time=sign_in.authenticated_at,
+        sid=str(sign_in.pk),
+        level=level,
+        deadline=sign_in.deadline,
+        is_registration_only=sign_in.is_registration_only,
+    )
+
+
+def current_context(request: HttpRequest, *, now: datetime) -> AuthenticationContext | None:
+    """Return the context of this request's session, or None where nobody is signed in."""
+    sign_in = sign_in_of_session(request)
+    return None if sign_in is None or sign_in.is_over(now=now) else context_of(sign_in)

@@ -1,0 +1,221 @@
+"""Step 2. The administrators' verbs: issue and revoke a pass, and who may use them on whom.
+
+Admin, command line and API call these; no guard stands anywhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from . import audit, signals
+from .conf import settings
+from .exceptions import InvalidPass, IssueNotAllowed, NotAllowed, RevokeNotAllowed
+from .hooks import get_hooks
+from .models import AuditEvent, SignIn, TemporaryAccessPass
+from .passcode import generate_passcode, group_passcode, hash_passcode
+from .policy import ResolvedPolicy, resolve_policy
+from .sign_in import end_sign_ins
+
+ISSUE_PERMISSION = "tap_provider.add_temporaryaccesspass"
+REVOKE_PERMISSION = "tap_provider.delete_temporaryaccesspass"
+PRIVILEGED_PERMISSION = "tap_provider.issue_privileged_pass"
+
+GRACE = timedelta(minutes=5)
+"""How far in the past a start may lie: clocks differ, and forms take a while to fill in."""
+
+FURTHEST_START = timedelta(days=30)
+"""How far ahead a start may lie (ours; no public text states Entra's)."""
+
+
+@dataclass(frozen=True)
+class IssuedPass:
+    """A pass and its passcode: the only moment at which the clear text exists. It is not in the `repr`."""
+
+    temporary_access_pass: TemporaryAccessPass
+    passcode: str = field(repr=False)
+
+    @property
+    def passcode_for_reading(self) -> str:
+        """The passcode in groups of four."""
+        return group_passcode(self.passcode)
+
+
+def issue_pass(
+    *,
+    actor: Any,
+    user: Any,
+    now: datetime,
+    starts_at: datetime | None = None,
+    lifetime: timedelta | None = None,
+    is_usable_once: bool | None = None,
+    reason: str = "",
+) -> IssuedPass:
+    """Issue a pass to `user`, replacing the one they have and ending what that opened.
+
+    Without a start it begins now; without a lifetime the policy's default holds; without `is_usable_once` the policy's.
+    Raises IssueNotAllowed (who, whom) or InvalidPass (the message names the bound); then nothing is stored but the
+    audit event of the refusal.
+    """
+    # Hashed outside the transaction, which on SQLite everybody else waits for.
+    passcode = generate_passcode(resolve_policy(user).passcode_length)
+    passcode_hash = hash_passcode(passcode, hasher=settings.passcode_hasher)
+    try:
+        with transaction.atomic():
+            # Locked and read anew: two issues at once are one after the other, and a user deactivated just now is seen.
+            user = get_user_model()._default_manager.select_for_update().get(pk=user.pk)
+            policy = resolve_policy(user)
+            guard_issue(actor=actor, user=user, policy=policy)
+            starts_at = _checked_start(starts_at, now=now)
+            lifetime = _checked_lifetime(lifetime, policy)
+            new = TemporaryAccessPass(
+                user=user,
+                passcode_hash=passcode_hash,
+                created_at=now,
+                created_by=actor,
+                starts_at=starts_at,
+                lifetime_minutes=_in_minutes(lifetime),
+                expires_at=starts_at + lifetime,
+                is_usable_once=_checked_use(is_usable_once, policy),
+                reason=reason.replace("\x00", "")[:1000],
+            )
+            _end_previous(new, actor=actor, now=now)
+            new.save(force_insert=True)
+            _tell_issued(new, actor=actor, now=now)
+    except IssueNotAllowed as refusal:
+        audit.record(AuditEvent.Kind.ISSUE_REFUSED, now=now, actor=actor, user=user, code=refusal.code)
+        raise
+    return IssuedPass(temporary_access_pass=new, passcode=passcode)
+
+
+def revoke_pass(*, actor: Any, temporary_access_pass: TemporaryAccessPass, now: datetime, reason: str = "") -> None:
+    """End a pass early, and with it on the next request every session and token that it opened.
+
+    Raises RevokeNotAllowed.
+    """
+    user = temporary_access_pass.user
+    guard_revoke(actor=actor, user=user)
+    with transaction.atomic():
+        pass_id = temporary_access_pass.pk
+        TemporaryAccessPass.objects.filter(pk=pass_id).delete()
+        audit.record(AuditEvent.Kind.PASS_REVOKED, now=now, actor=actor, user=user, pass_id=pass_id, reason=reason)
+        _end_opened_by(pass_id, reason=SignIn.EndedReason.PASS_REVOKED, actor=actor, now=now)
+        signals.send_after_commit(
+            signals.pass_revoked, sender=TemporaryAccessPass, pass_id=pass_id, user=user, actor=actor
+        )
+
+
+def guard_issue(*, actor: Any, user: Any, policy: ResolvedPolicy) -> None:
+    """Raise IssueNotAllowed unless this person may issue a pass to that user."""
+    if not actor.is_active or not actor.has_perm(ISSUE_PERMISSION):
+        raise IssueNotAllowed(_("You may not issue Temporary Access Passes."), code="missing_permission")
+    if actor.pk == user.pk:
+        raise IssueNotAllowed(_("Nobody issues a Temporary Access Pass for themselves."), code="oneself")
+    if not user.is_active:
+        raise IssueNotAllowed(_("This user is not active."), code="inactive_user")
+    if outranks(user, actor) and not actor.has_perm(PRIVILEGED_PERMISSION):
+        raise IssueNotAllowed(_("This user has permissions that you do not have."), code="outranked")
+    if not get_hooks().may_issue_for(actor, user):
+        raise IssueNotAllowed(_("You may not issue a Temporary Access Pass for this user."), code="not_yours")
+    if not policy.allows_user:
+        raise IssueNotAllowed(_("The policy does not allow a Temporary Access Pass for this user."), code="policy")
+
+
+def guard_revoke(*, actor: Any, user: Any) -> None:
+    """Raise RevokeNotAllowed unless this person may revoke a pass of that user."""
+    try:
+        if not actor.is_active or not actor.has_perm(REVOKE_PERMISSION):
+            raise NotAllowed(_("You may not revoke Temporary Access Passes."), code="missing_permission")
+        if actor.pk != user.pk and outranks(user, actor) and not actor.has_perm(PRIVILEGED_PERMISSION):
+            raise NotAllowed(_("This user has permissions that you do not have."), code="outranked")
+        if not get_hooks().may_issue_for(actor, user):
+            raise NotAllowed(_("You may not revoke a Temporary Access Pass of this user."), code="not_yours")
+    except NotAllowed as refusal:
+        raise RevokeNotAllowed(refusal.message, code=refusal.code) from refusal
+
+
+def outranks(user: Any, actor: Any) -> bool:
+    """Tell whether `user` has standing or a permission that `actor` lacks: a pass would hand it over."""
+    if getattr(actor, "is_superuser", False):
+        return False
+    if getattr(user, "is_superuser", False) or (getattr(user, "is_staff", False) and not getattr(actor, "is_staff", False)):
+        return True
+    return not _permissions(user) <= _permissions(actor)
+
+
+def _permissions(user: Any) -> set[str]:
+    everything = getattr(user, "get_all_permissions", None)
+    return set() if everything is None else set(everything())
+
+
+def _checked_start(starts_at: datetime | None, *, now: datetime) -> datetime:
+    if starts_at is None:
+        return now
+    if timezone.is_naive(starts_at):
+        starts_at = timezone.make_aware(starts_at)
+    if starts_at < now - GRACE:
+        message = _("The start must not lie more than %(minutes)s minutes in the past.")
+        raise InvalidPass(message % {"minutes": int(GRACE.total_seconds()) // 60}, field="starts_at", code="start_in_past")
+    if starts_at > now + FURTHEST_START:
+        message = _("The start must not lie more than %(days)s days ahead.")
+        raise InvalidPass(message % {"days": FURTHEST_START.days}, field="starts_at", code="start_too_far")
+    return starts_at
+
+
+def _checked_lifetime(lifetime: timedelta | None, policy: ResolvedPolicy) -> timedelta:
+    lifetime = policy.default_lifetime if lifetime is None else lifetime
+    if lifetime % timedelta(minutes=1):
+        raise InvalidPass(_("The lifetime must be whole minutes."), field="lifetime", code="lifetime_not_minutes")
+    if not policy.minimum_lifetime <= lifetime <= policy.maximum_lifetime:
+        message = _("The lifetime must lie between %(low)s and %(high)s minutes.")
+        bounds = {"low": _in_minutes(policy.minimum_lifetime), "high": _in_minutes(policy.maximum_lifetime)}
+        raise InvalidPass(message % bounds, field="lifetime", code="lifetime_out_of_bounds")
+    return lifetime
+
+
+def _checked_use(is_usable_once: bool | None, policy: ResolvedPolicy) -> bool:
+    if is_usable_once is None:
+        return policy.one_time_only
+    if policy.one_time_only and not is_usable_once:
+        raise InvalidPass(_("The policy allows one-time passes only."), field="is_usable_once", code="one_time_only")
+    return is_usable_once
+
+
+def _end_previous(new: TemporaryAccessPass, *, actor: Any, now: datetime) -> None:
+    previous = TemporaryAccessPass.objects.filter(user=new.user).first()
+    if previous is None:
+        return
+    pass_id = previous.pk
+    previous.delete()
+    audit.record(AuditEvent.Kind.PASS_REPLACED, now=now, actor=actor, user=new.user, pass_id=pass_id, by=str(new.pk))
+    _end_opened_by(pass_id, reason=SignIn.EndedReason.PASS_REPLACED, actor=actor, now=now)
+
+
+def _end_opened_by(pass_id: Any, *, reason: SignIn.EndedReason, actor: Any, now: datetime) -> None:
+    opened = SignIn.objects.not_ended().filter(pass_id=pass_id).select_related("user")
+    end_sign_ins(opened, reason=reason, now=now, actor=actor)
+
+
+def _tell_issued(new: TemporaryAccessPass, *, actor: Any, now: datetime) -> None:
+    audit.record(
+        AuditEvent.Kind.PASS_ISSUED,
+        now=now,
+        actor=actor,
+        user=new.user,
+        pass_id=new.pk,
+        starts_at=new.starts_at.isoformat(),
+        expires_at=new.expires_at.isoformat(),
+        is_usable_once=new.is_usable_once,
+        reason=new.reason,
+    )
+    signals.send_after_commit(signals.pass_issued, sender=TemporaryAccessPass, temporary_access_pass=new, actor=actor)
+
+
+def _in_minutes(duration: timedelta) -> int:
+    return duration // timedelta(minutes=1)

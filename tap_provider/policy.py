@@ -1,0 +1,151 @@
+"""Step 1. Who may hold a pass, and within which bounds. The policy is off until an administrator turns it on.
+
+It is asked at issue, at every redemption and at every request of a registration-only session, so that a change takes
+effect on the next request.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.exceptions import FieldDoesNotExist, ValidationError
+from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
+from django.utils.translation import gettext_lazy as _
+
+from . import audit, signals
+from .exceptions import InvalidPolicy, NotAllowed
+from .models import AuditEvent, SignIn, TemporaryAccessPassPolicy
+from .sign_in import end_sign_ins, with_pass
+
+CHANGE_PERMISSION = "tap_provider.change_temporaryaccesspasspolicy"
+
+TARGETS = ("included_groups", "included_users", "excluded_groups", "excluded_users")
+
+
+@dataclass(frozen=True)
+class ResolvedPolicy:
+    """The bounds in force for one user."""
+
+    allows_user: bool
+    minimum_lifetime: timedelta
+    maximum_lifetime: timedelta
+    default_lifetime: timedelta
+    one_time_only: bool
+    passcode_length: int
+    registration_window: timedelta
+    require_registration: bool
+    require_strong_authentication_to_register: bool
+
+    def allows_pass(self, *, is_usable_once: bool) -> bool:
+        """Tell whether this user may redeem such a pass (exclusion, the switch, and one-time only)."""
+        return self.allows_user and (is_usable_once or not self.one_time_only)
+
+
+def resolve_policy(user: Any | None) -> ResolvedPolicy:
+    """Return the bounds in force for this user; None (nobody) is allowed nothing. Always exactly one query."""
+    user_id = None if user is None else user.pk
+    policy = (
+        TemporaryAccessPassPolicy.objects.annotate(
+            includes_user=Exists(_targets("included_users", user_id)),
+            includes_group=Exists(_group_targets("included_groups", user_id)),
+            excludes_user=Exists(_targets("excluded_users", user_id)),
+            excludes_group=Exists(_group_targets("excluded_groups", user_id)),
+        ).first()
+        or TemporaryAccessPassPolicy()
+    )
+    included = policy.include_all_users or _told(policy, "includes_user") or _told(policy, "includes_group")
+    excluded = _told(policy, "excludes_user") or _told(policy, "excludes_group")
+    return ResolvedPolicy(
+        allows_user=user is not None and policy.enabled and included and not excluded,
+        minimum_lifetime=timedelta(minutes=policy.minimum_lifetime_minutes),
+        maximum_lifetime=timedelta(minutes=policy.maximum_lifetime_minutes),
+        default_lifetime=timedelta(minutes=policy.default_lifetime_minutes),
+        one_time_only=policy.one_time_only,
+        passcode_length=policy.passcode_length,
+        registration_window=timedelta(minutes=policy.registration_window_minutes),
+        require_registration=policy.require_registration,
+        require_strong_authentication_to_register=policy.require_strong_authentication_to_register,
+    )
+
+
+def change_policy(*, actor: Any, now: datetime, **changes: Any) -> TemporaryAccessPassPolicy:
+    """Change the policy, and end the registration-only sessions that it no longer allows.
+
+    `changes` are fields of TemporaryAccessPassPolicy; the targets (included and excluded users and groups) take
+    iterables. Raises NotAllowed, or InvalidPolicy whose message names the bound; then nothing is stored.
+    """
+    if not actor.is_active or not actor.has_perm(CHANGE_PERMISSION):
+        raise NotAllowed(_("You may not change the Temporary Access Pass policy."), code="missing_permission")
+    targets = {name: changes.pop(name) for name in TARGETS if name in changes}
+    with transaction.atomic():
+        policy = TemporaryAccessPassPolicy.objects.select_for_update().first() or TemporaryAccessPassPolicy()
+        for name, value in changes.items():
+            setattr(policy, name, value)
+        check_policy(policy)
+        policy.changed_at, policy.changed_by = now, actor
+        policy.save()
+        for name, members in targets.items():
+            getattr(policy, name).set(members)
+        detail = {**changes, **{name: sorted(str(member.pk) for member in members) for name, members in targets.items()}}
+        audit.record(AuditEvent.Kind.POLICY_CHANGED, now=now, actor=actor, **detail)
+        end_sessions_no_longer_allowed(now=now, actor=actor)
+        signals.send_after_commit(signals.policy_changed, sender=TemporaryAccessPassPolicy, policy=policy, actor=actor)
+    return policy
+
+
+def check_policy(policy: TemporaryAccessPassPolicy) -> None:
+    """Raise InvalidPolicy, naming the bound, unless the numbers are within bounds and in order."""
+    low, high = policy.minimum_lifetime_minutes, policy.maximum_lifetime_minutes
+    try:
+        policy.clean_fields(exclude=["id", "changed_by"])
+    except ValidationError as error:
+        name, messages = next(iter(error.message_dict.items()))
+        raise InvalidPolicy(messages[0], field=name) from error
+    if low > high:
+        message = _("The minimum lifetime (%(low)s minutes) must not exceed the maximum lifetime (%(high)s minutes).")
+        raise InvalidPolicy(message % {"low": low, "high": high}, field="minimum_lifetime_minutes")
+    if not low <= policy.default_lifetime_minutes <= high:
+        message = _("The default lifetime must lie between the minimum (%(low)s) and the maximum (%(high)s) minutes.")
+        raise InvalidPolicy(message % {"low": low, "high": high}, field="default_lifetime_minutes")
+
+
+def end_sessions_no_longer_allowed(*, now: datetime, actor: Any | None = None) -> int:
+    """End open registration-only sessions that the policy does not allow; return how many."""
+    open_sign_ins = with_pass(SignIn.objects.not_ended().opened_by_a_pass().filter(deadline__gt=now).select_related("user"))
+    return end_sign_ins(
+        [sign_in for sign_in in open_sign_ins if not allows_sign_in(sign_in)],
+        reason=SignIn.EndedReason.POLICY,
+        now=now,
+        actor=actor,
+    )
+
+
+def allows_sign_in(sign_in: SignIn) -> bool:
+    """Tell whether the policy still allows what a pass opened (`sign_in` annotated by `sign_in.with_pass`)."""
+    is_usable_once: bool | None = getattr(sign_in, "pass_is_usable_once", None)
+    return resolve_policy(sign_in.user).allows_pass(is_usable_once=bool(is_usable_once))
+
+
+def _told(policy: TemporaryAccessPassPolicy, annotation: str) -> bool:
+    return bool(getattr(policy, annotation, False))
+
+
+def _targets(name: str, user_id: Any) -> QuerySet[Any]:
+    rows = getattr(TemporaryAccessPassPolicy, name).through._default_manager
+    user_column = f"{get_user_model()._meta.model_name}_id"
+    return rows.filter(**{"temporaryaccesspasspolicy_id": OuterRef("pk"), user_column: user_id})
+
+
+def _group_targets(name: str, user_id: Any) -> QuerySet[Any]:
+    rows = getattr(TemporaryAccessPassPolicy, name).through._default_manager
+    try:
+        membership = get_user_model()._meta.get_field("groups").remote_field.through._default_manager
+    except FieldDoesNotExist:  # a user model without groups: then no group ever matches
+        return rows.none()
+    user_column = f"{get_user_model()._meta.model_name}_id"
+    groups = membership.filter(**{user_column: user_id}).values("group_id")
+    return rows.filter(temporaryaccesspasspolicy_id=OuterRef("pk"), group_id__in=groups)

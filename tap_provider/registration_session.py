@@ -1,0 +1,119 @@
+"""Step 4. What a pass opens: a session that counts for registering sign-in methods and for nothing else.
+
+It is not a login. Django's `login()` is not called and `request.user` stays anonymous, so that every view of the site,
+the admin and third-party packages included, is closed by construction. Views that take part in registration opt in,
+and only they see the holder as `request.user` (`middleware.SignInMiddleware`).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django.contrib.auth.models import AnonymousUser
+from django.http import QueryDict
+from django.middleware.csrf import rotate_token
+from django.urls import Resolver404, resolve
+from django.urls.exceptions import NoReverseMatch
+
+from .conf import settings
+from .models import SignIn
+from .policy import ResolvedPolicy, allows_sign_in
+from .sign_in import end_sign_in, put_in_session, sign_in_of_session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.http import HttpRequest
+
+    from .models import TemporaryAccessPass
+
+    Reach = bool | Callable[[QueryDict], bool]
+
+ViewT = TypeVar("ViewT", bound="Callable[..., Any]")
+
+
+def allow(view: ViewT, *, when: Callable[[QueryDict], bool] | None = None) -> ViewT:
+    """Let this view take part in registration; `when` may look at the query first (as the OpenID endpoint does)."""
+    view.registration_session = when or True  # type: ignore[attr-defined]
+    return view
+
+
+def deadline_for(temporary_access_pass: TemporaryAccessPass, policy: ResolvedPolicy, *, now: datetime) -> datetime:
+    """Return when a session that this pass opens at `now` ends: the pass's expiry, sooner for a one-time pass."""
+    if temporary_access_pass.is_usable_once:
+        return min(temporary_access_pass.expires_at, now + policy.registration_window)
+    return temporary_access_pass.expires_at
+
+
+def begin(request: HttpRequest, sign_in: SignIn, *, now: datetime) -> None:
+    """Open the registration-only session of this sign-in; whatever the session was before is gone."""
+    previous = sign_in_of_session(request)
+    if previous is not None:
+        end_sign_in(previous, reason=SignIn.EndedReason.SIGNED_IN_ANEW, now=now)
+    request.session.flush()  # no fixation, and no identity mixes with another
+    rotate_token(request)
+    put_in_session(request, sign_in)
+    if sign_in.deadline is not None:
+        request.session.set_expiry(max(1, int((sign_in.deadline - now).total_seconds())))
+    request.user = AnonymousUser()
+
+
+def current(request: HttpRequest, *, now: datetime) -> SignIn | None:
+    """Return the sign-in of a live registration-only session, or None; one that has died is ended and flushed."""
+    sign_in = sign_in_of_session(request)
+    if sign_in is None or not sign_in.is_registration_only:
+        return None
+    reason = why_over(sign_in, now=now)
+    if reason is None:
+        return sign_in
+    end_sign_in(sign_in, reason=reason, now=now)
+    request.session.flush()
+    return None
+
+
+def why_over(sign_in: SignIn, *, now: datetime) -> SignIn.EndedReason | None:
+    """Return why this registration-only session is over, or None while it lives. One query: the policy's.
+
+    Computed from the facts whenever it is asked, so that a change of any of them takes effect at once.
+    """
+    reasons = SignIn.EndedReason
+    if sign_in.ended_at is not None:
+        return reasons(sign_in.ended_reason)
+    if sign_in.is_over(now=now):
+        return reasons.DEADLINE
+    if not sign_in.user.is_active:
+        return reasons.USER_DEACTIVATED
+    if getattr(sign_in, "pass_is_usable_once", None) is None:  # the pass is gone, by whatever means
+        return reasons.PASS_REVOKED
+    if not allows_sign_in(sign_in):
+        return reasons.POLICY
+    return None
+
+
+def end(request: HttpRequest, *, reason: SignIn.EndedReason, now: datetime) -> None:
+    """End the session's sign-in, of whichever kind, and forget the session."""
+    sign_in = sign_in_of_session(request)
+    if sign_in is not None:
+        end_sign_in(sign_in, reason=reason, now=now)
+    request.session.flush()
+    rotate_token(request)
+    request.user = AnonymousUser()
+
+
+def takes_part(view: Callable[..., Any], view_name: str, query: QueryDict) -> bool:
+    """Tell whether this view, so called, has opted in."""
+    reach: Reach = getattr(view, "registration_session", False)
+    if callable(reach):
+        return reach(query)
+    return reach or view_name in settings.registration_views
+
+
+def reaches(url: str) -> bool:
+    """Tell whether a registration-only session gets anywhere at this path of ours (say, the `next` of a sign-in)."""
+    path, _, query = url.partition("#")[0].partition("?")
+    try:
+        match = resolve(path)
+    except (Resolver404, NoReverseMatch):
+        return False
+    return takes_part(match.func, match.view_name, QueryDict(query))

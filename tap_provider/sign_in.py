@@ -1,0 +1,148 @@
+"""Sign-ins: one record per authentication event, of any kind. The Django session carries only its id.
+
+Ending a sign-in ends its session on the next request, on every session engine, and its OAuth codes and tokens with it,
+because each of them asks the record when it is used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import OuterRef, Subquery
+
+from . import audit, signals
+from .hooks import get_hooks
+from .models import AuditEvent, Level, SignIn, TemporaryAccessPass
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from django.http import HttpRequest
+
+SESSION_KEY = "tap_provider_sign_in"
+
+
+@dataclass(frozen=True)
+class Client:
+    """Where a request came from, as far as the record wants to know."""
+
+    address: str | None = None
+    user_agent: str = ""
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> Client:
+        agent = request.META.get("HTTP_USER_AGENT", "").replace("\x00", "")
+        return cls(address=get_hooks().client_address(request), user_agent=agent[:256])
+
+
+def begin_sign_in(
+    *,
+    user: Any,
+    methods: Sequence[str],
+    amr: Sequence[str],
+    level: Level,
+    client: Client,
+    now: datetime,
+    authenticated_at: datetime | None,
+    deadline: datetime | None = None,
+    pass_id: UUID | None = None,
+) -> SignIn:
+    """Record that somebody authenticated. The caller records the audit event that fits."""
+    sign_in = SignIn.objects.create(
+        user=user,
+        methods=list(methods),
+        amr=list(amr),
+        level=level,
+        authenticated_at=authenticated_at,
+        created_at=now,
+        deadline=deadline,
+        pass_id=pass_id,
+        address=client.address,
+        user_agent=client.user_agent,
+    )
+    signals.send_after_commit(signals.sign_in_begun, sender=SignIn, sign_in=sign_in)
+    return sign_in
+
+
+def adopt_session(request: HttpRequest, user: Any, *, now: datetime) -> SignIn:
+    """Record a full session that carries no sign-in: it predates the installation, or nobody told us how it began.
+
+    Nothing is known of its strength or age, so any question about either re-authenticates.
+    """
+    sign_in = begin_sign_in(
+        user=user,
+        methods=(),
+        amr=(),
+        level=Level.SINGLE_FACTOR,
+        client=Client.of(request),
+        now=now,
+        authenticated_at=None,
+    )
+    put_in_session(request, sign_in)
+    return sign_in
+
+
+def put_in_session(request: HttpRequest, sign_in: SignIn) -> None:
+    """Let this session carry this sign-in."""
+    request.session[SESSION_KEY] = str(sign_in.pk)
+    request._tap_sign_in = sign_in  # type: ignore[attr-defined]
+
+
+def sign_in_of_session(request: HttpRequest) -> SignIn | None:
+    """Return the sign-in that this session carries, over or not, with its user; one query, kept on the request."""
+    carried = request.session.get(SESSION_KEY) if hasattr(request, "session") else None
+    if carried is None:
+        return None
+    kept: SignIn | None = getattr(request, "_tap_sign_in", None)
+    if kept is None or str(kept.pk) != carried:
+        kept = find_sign_in(carried)
+        request._tap_sign_in = kept  # type: ignore[attr-defined]
+    return kept
+
+
+def find_sign_in(sign_in_id: str | UUID) -> SignIn | None:
+    """Return the sign-in with its user and what is left of its pass, in one query; None for anything else."""
+    try:
+        key = UUID(str(sign_in_id))
+    except ValueError:
+        return None
+    return with_pass(SignIn.objects.select_related("user")).filter(pk=key).first()
+
+
+def with_pass(sign_ins: Any) -> Any:
+    """Annotate sign-ins with whether their pass is one-time: None if the pass is gone."""
+    of_pass = TemporaryAccessPass.objects.filter(pk=OuterRef("pass_id")).values("is_usable_once")[:1]
+    return sign_ins.annotate(pass_is_usable_once=Subquery(of_pass))
+
+
+def end_sign_in(sign_in: SignIn, *, reason: SignIn.EndedReason, now: datetime, actor: Any | None = None) -> None:
+    """End one sign-in; ending it twice keeps the first reason."""
+    end_sign_ins([sign_in], reason=reason, now=now, actor=actor)
+
+
+def end_sign_ins(
+    sign_ins: Iterable[SignIn], *, reason: SignIn.EndedReason, now: datetime, actor: Any | None = None
+) -> int:
+    """End these sign-ins and return how many were not over before."""
+    ended = 0
+    for sign_in in sign_ins:
+        with transaction.atomic():
+            if not SignIn.objects.filter(pk=sign_in.pk, ended_at=None).update(ended_at=now, ended_reason=reason):
+                continue
+            sign_in.ended_at, sign_in.ended_reason = now, reason
+            audit.record(
+                AuditEvent.Kind.SIGN_IN_ENDED,
+                now=now,
+                actor=actor,
+                user=sign_in.user,
+                pass_id=sign_in.pass_id,
+                sign_in_id=sign_in.pk,
+                reason=str(reason),
+            )
+            signals.send_after_commit(signals.sign_in_ended, sender=SignIn, sign_in=sign_in)
+        ended += 1
+    return ended
