@@ -1,0 +1,160 @@
+"""Signing in with registered methods: a full session is Django's own `login()`, observed and recorded.
+
+Whichever page called `login()` (ours, the admin's, another package's), the receiver writes the sign-in down: by which
+methods, how strong, when. Nothing but what is known is claimed.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, authenticate, get_user_model, login
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.debug import sensitive_variables
+
+from .. import audit
+from ..exceptions import AmbiguousUpn, SignInRefused
+from ..hooks import clean_upn, find_user, get_hooks
+from ..models import AuditEvent, SignIn
+from ..sign_in import Client, begin_sign_in, end_sign_in, put_in_session, sign_in_of_session
+from ..throttle import count_attempt, take_back
+from .kinds import UsedMethod, amr_of, level_of
+from .password import USED_PASSWORD
+from .registry import all_kinds, used_by_login
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django.forms import Form
+    from django.http import HttpRequest
+
+    from .kinds import MethodKind
+
+PENDING_KEY = "tap_provider_second_factor"
+PENDING_FOR = timedelta(minutes=10)
+
+OTP_DEVICE_KEY = "otp_device_id"  # django-otp's, which may not be installed
+_DJANGOS_KEYS = {SESSION_KEY, BACKEND_SESSION_KEY, HASH_SESSION_KEY}
+
+
+def sign_in(request: HttpRequest, user: Any, *, used: Sequence[UsedMethod], backend: str) -> None:
+    """Open a full session for a user whom these methods have just proved."""
+    sign_in_of_session(request)  # kept on the request, where the receiver finds it after a flush
+    request._tap_used_methods = list(used)  # type: ignore[attr-defined]
+    login(request, user, backend=backend)
+
+
+@sensitive_variables("password")
+def sign_in_with_password(request: HttpRequest, *, upn: str, password: str, now: datetime) -> bool:
+    """Check UPN and password. True: signed in. False: the password was right, a second factor is awaited.
+
+    Raises TooManyAttempts before anything is hashed, or SignInRefused.
+    """
+    attempt = count_attempt(
+        purpose="password", upn=clean_upn(upn) or upn[:256], address=Client.of(request).address, now=now
+    )
+    try:
+        named = find_user(upn)
+    except AmbiguousUpn:
+        named = None
+    username = upn if named is None else named.get_username()
+    try:
+        user = authenticate(request, username=username, password=password)
+    except ValueError:  # a NUL byte, which PostgreSQL refuses to look up
+        user = None
+    if user is None:
+        _record_refusal(request, named, reason="password", now=now)
+        raise SignInRefused(_("That user name and password do not match."), code="password_not_accepted")
+    take_back(attempt)
+    backend: str = user.backend  # type: ignore[attr-defined]
+    if second_factor_kind(user) is None:
+        sign_in(request, user, used=[USED_PASSWORD], backend=backend)
+        return True
+    request.session.cycle_key()
+    request.session[PENDING_KEY] = {"user": str(user.pk), "backend": backend, "until": (now + PENDING_FOR).isoformat()}
+    return False
+
+
+def second_factor_kind(user: Any) -> MethodKind | None:
+    """Return the kind that this user is asked for after the password, or None if they have none."""
+    return next((kind for kind in all_kinds() if kind.second_factor_form(user) is not None), None)
+
+
+def awaited_user(request: HttpRequest, *, now: datetime) -> Any | None:
+    """Return whose second factor this session awaits, or None."""
+    pending = request.session.get(PENDING_KEY)
+    if not pending or now >= datetime.fromisoformat(pending["until"]):
+        return None
+    user = get_user_model()._default_manager.filter(pk=pending["user"]).first()
+    return user if user is not None and user.is_active else None
+
+
+def sign_in_with_second_factor(request: HttpRequest, *, user: Any, kind: MethodKind, form: Form, now: datetime) -> None:
+    """Check the awaited second factor and sign in. Raises TooManyAttempts or SignInRefused."""
+    attempt = count_attempt(
+        purpose="second factor", upn=get_hooks().get_upn(user), address=Client.of(request).address, now=now
+    )
+    used = kind.verify_second_factor(user, form)
+    if used is None:
+        _record_refusal(request, user, reason=kind.slug, now=now)
+        raise SignInRefused(_("That code is not right. Wait for the next one, then try again."), code="code_not_accepted")
+    take_back(attempt)
+    backend = request.session.pop(PENDING_KEY)["backend"]
+    sign_in(request, user, used=[USED_PASSWORD, used], backend=backend)
+
+
+def _record_refusal(request: HttpRequest, user: Any | None, *, reason: str, now: datetime) -> None:
+    address = Client.of(request).address
+    audit.record(AuditEvent.Kind.SIGN_IN_REFUSED, now=now, user=user, address=address, reason=reason)
+
+
+def record_login(sender: type[Any], request: HttpRequest, user: Any, **kwargs: Any) -> None:
+    """Receive `user_logged_in`: end what the session was, record what it is now."""
+    now = timezone.now()
+    previous: SignIn | None = sign_in_of_session(request) or getattr(request, "_tap_sign_in", None)
+    if previous is not None:
+        end_sign_in(previous, reason=SignIn.EndedReason.SIGNED_IN_ANEW, now=now)
+        if previous.is_registration_only:
+            _strip(request, user)
+    used: list[UsedMethod] | None = request.__dict__.pop("_tap_used_methods", None)
+    if used is None:
+        used = used_by_login(user, request.session.get(BACKEND_SESSION_KEY, ""))
+    client = Client.of(request)
+    begun = begin_sign_in(
+        user=user,
+        methods=[method.kind for method in used],
+        amr=amr_of(used),
+        level=level_of(used),
+        client=client,
+        now=now,
+        authenticated_at=now,
+    )
+    put_in_session(request, begun)
+    audit.record(
+        AuditEvent.Kind.SIGN_IN_BEGUN,
+        now=now,
+        user=user,
+        sign_in_id=begun.pk,
+        address=client.address,
+        methods=begun.methods,
+        user_agent=client.user_agent,
+    )
+
+
+def record_logout(sender: type[Any], request: HttpRequest | None, user: Any, **kwargs: Any) -> None:
+    """Receive `user_logged_out`: end the session's sign-in, of whichever kind."""
+    if request is None:
+        return
+    current = sign_in_of_session(request)
+    if current is not None:
+        end_sign_in(current, reason=SignIn.EndedReason.SIGNED_OUT, now=timezone.now())
+
+
+def _strip(request: HttpRequest, user: Any) -> None:
+    # `login()` in a session that has no user of its own keeps all its data. What a registration-only session
+    # gathered must not follow into a full one, least of all django-otp's mark of a verified device.
+    kept = _DJANGOS_KEYS | ({OTP_DEVICE_KEY} if getattr(user, "otp_device", None) is not None else set())
+    for key in set(request.session.keys()) - kept:
+        del request.session[key]

@@ -1,0 +1,127 @@
+"""The protocol of a method kind: what it must be able to tell and do.
+
+A kind lists and registers a user's methods of one type, and says what signing in with one of them is worth.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from ..models import Level
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from django import forms
+    from django.http import HttpRequest
+    from django.urls import URLPattern
+    from django.utils.functional import _StrOrPromise
+
+
+class Factor(Enum):
+    """What a method proves (NIST SP 800-63B-4 §2)."""
+
+    KNOWLEDGE = "something one knows"
+    POSSESSION = "something one has"
+
+
+@dataclass(frozen=True)
+class Method:
+    """One registered method of a user, as pages show it."""
+
+    id: str
+    name: str
+    created_at: datetime | None = None
+    last_used_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class UsedMethod:
+    """A method that has just proved somebody: what it says of the authentication (amr: RFC 8176)."""
+
+    kind: str
+    amr: tuple[str, ...]
+    factors: frozenset[Factor]
+    is_phishing_resistant: bool = False
+    method_id: str = ""
+
+
+def level_of(used: Iterable[UsedMethod]) -> Level:
+    """Compute the level from what was used; it is never taken from anywhere else."""
+    used = list(used)
+    factors = frozenset[Factor]().union(*(method.factors for method in used))
+    if len(factors) < len(Factor):
+        return Level.SINGLE_FACTOR
+    return Level.PHISHING_RESISTANT if any(method.is_phishing_resistant for method in used) else Level.MULTI_FACTOR
+
+
+def amr_of(used: Iterable[UsedMethod]) -> list[str]:
+    """Return the `amr` of everything used together, sorted; `mfa` where the factors add up to several."""
+    used = list(used)
+    values = {value for method in used for value in method.amr}
+    if level_of(used) is not Level.SINGLE_FACTOR:
+        values.add("mfa")
+    return sorted(values)
+
+
+@dataclass(frozen=True)
+class RegistrationPage:
+    """What the page of a registration under way shows."""
+
+    template_name: str
+    form: forms.Form
+    context: dict[str, Any] = field(default_factory=dict)
+
+
+class MethodKind(ABC):
+    """A kind of method. Subclass it, and register an instance with `registry.register`."""
+
+    slug: str
+    label: _StrOrPromise
+    description: _StrOrPromise
+    is_strong: bool  # does having one satisfy "require registration"?
+    card_template: str  # how Security info shows it: lists the methods, offers to add one
+    backends: tuple[str, ...] = ()  # authentication backends whose success proves a method of this kind
+
+    @abstractmethod
+    def methods(self, user: Any) -> list[Method]:
+        """Return the user's registered methods, only such as can be signed in with. One query."""
+
+    def used_by_backend(self, user: Any) -> UsedMethod | None:
+        """Tell what a success of one of `backends` proved."""
+        return None
+
+    def used_device(self, device: Any) -> UsedMethod | None:
+        """Tell what a django-otp device proved, if it is one of this kind."""
+        return None
+
+    # Registering: kinds with a form implement these three, kinds with a ceremony bring `urls` instead.
+
+    def begin_registration(self, request: HttpRequest, user: Any) -> None:
+        """Prepare a registration and remember it in the session (never a secret: only a reference)."""
+
+    def registration_page(self, request: HttpRequest, user: Any, data: Any | None = None) -> RegistrationPage | None:
+        """Return the page of the registration under way, or None if none is."""
+        return None
+
+    def complete_registration(self, request: HttpRequest, user: Any, page: RegistrationPage, *, now: datetime) -> Method:
+        """Verify the new method and make it count. Raises MethodNotVerified."""
+        raise NotImplementedError
+
+    def urls(self) -> Sequence[URLPattern]:
+        """Return further URL patterns of this kind, mounted below its place in `tap_provider.urls`."""
+        return ()
+
+    # Signing in: as a second step after the password.
+
+    def second_factor_form(self, user: Any, data: Any | None = None) -> forms.Form | None:
+        """Return the form that asks for this kind as a second factor, or None if the user has none."""
+        return None
+
+    def verify_second_factor(self, user: Any, form: forms.Form) -> UsedMethod | None:
+        """Tell what a valid form proved, or None if it proved nothing."""
+        return None

@@ -1,0 +1,62 @@
+"""The password: Django's own. A weak method, told as what it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.auth import update_session_auth_hash
+from django.contrib.auth.forms import SetPasswordForm
+from django.utils.translation import gettext_lazy as _
+
+from ..exceptions import MethodNotVerified
+from ..sign_in import sign_in_of_session
+from .kinds import Factor, Method, MethodKind, RegistrationPage, UsedMethod
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from django.http import HttpRequest
+
+PENDING_KEY = "tap_provider_password"
+
+USED_PASSWORD = UsedMethod(kind="password", amr=("pwd",), factors=frozenset({Factor.KNOWLEDGE}))
+
+
+class PasswordKind(MethodKind):
+    slug = "password"
+    label = _("Password")
+    description = _("Something you remember. Weaker than the other methods: add one of those as well.")
+    is_strong = False
+    card_template = "tap_provider/methods/password.html"
+    # Only Django's own by name: a subclass may well accept something else than a password.
+    backends = (
+        "django.contrib.auth.backends.ModelBackend",
+        "django.contrib.auth.backends.AllowAllUsersModelBackend",
+    )
+
+    def methods(self, user: Any) -> list[Method]:
+        return [Method(id="password", name=str(self.label))] if user.has_usable_password() else []
+
+    def used_by_backend(self, user: Any) -> UsedMethod:
+        return USED_PASSWORD
+
+    def begin_registration(self, request: HttpRequest, user: Any) -> None:
+        request.session[PENDING_KEY] = True
+
+    def registration_page(self, request: HttpRequest, user: Any, data: Any | None = None) -> RegistrationPage | None:
+        sign_in = sign_in_of_session(request)
+        if not request.session.get(PENDING_KEY) or sign_in is None:
+            return None
+        if user.has_usable_password() and not sign_in.is_registration_only:
+            return None  # a full session changes its password where the site asks for the current one
+        return RegistrationPage("tap_provider/methods/password_register.html", SetPasswordForm(user, data))
+
+    def complete_registration(self, request: HttpRequest, user: Any, page: RegistrationPage, *, now: datetime) -> Method:
+        if not page.form.is_valid():
+            raise MethodNotVerified(_("Choose another password."))
+        page.form.save()  # type: ignore[attr-defined]
+        del request.session[PENDING_KEY]
+        sign_in = sign_in_of_session(request)
+        if sign_in is not None and not sign_in.is_registration_only:
+            update_session_auth_hash(request, user)
+        return self.methods(user)[0]

@@ -1,0 +1,128 @@
+"""Registering a method: may this session do it now, what is left to do, and the record of what was done.
+
+A new method is verified before it counts, and registering never upgrades the session: who has registered finishes,
+and signs in with the new method.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.utils.translation import gettext_lazy as _
+
+from .. import audit, signals
+from ..exceptions import MethodNotVerified, RegistrationNotAllowed
+from ..models import AuditEvent, Level, SignIn
+from ..policy import ResolvedPolicy, resolve_policy
+from ..registration_session import why_over
+from ..sign_in import Client
+from .registry import all_kinds, registrable_kinds
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+    from django.utils.functional import _StrOrPromise
+
+    from .kinds import Method, MethodKind, RegistrationPage
+
+FRESHNESS = timedelta(minutes=10)
+"""How old the authentication of a full session may be when a method is registered (Microsoft Entra's figure)."""
+
+
+@dataclass(frozen=True)
+class LeftToDo:
+    """One thing that keeps somebody from finishing."""
+
+    code: str
+    message: _StrOrPromise
+
+
+def has_strong_method(user: Any) -> bool:
+    """Tell whether the user has a method that satisfies "require registration"."""
+    return any(kind.is_strong and kind.methods(user) for kind in all_kinds())
+
+
+def guard_registration(*, sign_in: SignIn | None, policy: ResolvedPolicy, now: datetime) -> None:
+    """Raise RegistrationNotAllowed unless this session may register a method now.
+
+    A registration-only session may while it lives; a full one if its own authentication is strong and fresh enough.
+    """
+    if sign_in is None or sign_in.ended_at is not None:
+        raise RegistrationNotAllowed(_("Sign in first."), code="not_signed_in")
+    if sign_in.is_registration_only:
+        if why_over(sign_in, now=now) is not None:
+            raise RegistrationNotAllowed(_("Your time to register is up. Sign in again."), code="not_signed_in")
+        return
+    is_strong = Level(sign_in.level).rank >= Level.MULTI_FACTOR.rank
+    if not is_strong and (policy.require_strong_authentication_to_register or has_strong_method(sign_in.user)):
+        message = _("Your sign-in is not strong enough. Sign in with a stronger method, or with a Temporary Access Pass.")
+        raise RegistrationNotAllowed(message, code="not_strong_enough")
+    if sign_in.authenticated_at is None or now - sign_in.authenticated_at > FRESHNESS:
+        raise RegistrationNotAllowed(_("It is a while since you signed in. Sign in again to go on."), code="not_fresh")
+
+
+def may_register(*, sign_in: SignIn | None, policy: ResolvedPolicy, now: datetime) -> RegistrationNotAllowed | None:
+    """Return why this session may not register now, or None if it may."""
+    try:
+        guard_registration(sign_in=sign_in, policy=policy, now=now)
+    except RegistrationNotAllowed as refusal:
+        return refusal
+    return None
+
+
+def left_to_do(user: Any, policy: ResolvedPolicy) -> list[LeftToDo]:
+    """Return what is left before this user may finish: nothing where the policy does not require registration."""
+    if not policy.require_registration or has_strong_method(user):
+        return []
+    if not any(kind.is_strong for kind in registrable_kinds()):
+        return []  # a requirement that nobody here can meet would lock people in
+    return [LeftToDo("no_strong_method", _("Add at least one passkey or authenticator app."))]
+
+
+def complete_registration(
+    request: HttpRequest, *, sign_in: SignIn, kind: MethodKind, page: RegistrationPage, now: datetime
+) -> Method:
+    """Verify the method whose form this is, make it count and record it, or nothing of all that.
+
+    Raises MethodNotVerified or RegistrationNotAllowed.
+    """
+    with transaction.atomic():
+        try:
+            method = kind.complete_registration(request, sign_in.user, page, now=now)
+        except MethodNotVerified as error:
+            refusal = error  # raised below: what the kind has counted of wrong codes is to be kept
+        else:
+            address = Client.of(request).address
+            record_registration(sign_in=sign_in, kind=kind, method=method, now=now, address=address)
+            return method
+    raise refusal
+
+
+def record_registration(
+    *, sign_in: SignIn, kind: MethodKind, method: Method, now: datetime, address: str | None
+) -> None:
+    """Record a verified new method, and by which sign-in it came; to be called in the transaction that stores it.
+
+    Guards once more, so that whatever happened since the page was shown counts. Raises RegistrationNotAllowed.
+    """
+    guard_registration(sign_in=sign_in, policy=resolve_policy(sign_in.user), now=now)
+    audit.record(
+        AuditEvent.Kind.METHOD_REGISTERED,
+        now=now,
+        user=sign_in.user,
+        pass_id=sign_in.pass_id,
+        sign_in_id=sign_in.pk,
+        address=address,
+        method_kind=kind.slug,
+        method_id=method.id,
+    )
+    signals.send_after_commit(
+        signals.method_registered,
+        sender=type(kind),
+        user=sign_in.user,
+        kind=kind.slug,
+        method_id=method.id,
+        sign_in=sign_in,
+    )

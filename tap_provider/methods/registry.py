@@ -1,0 +1,41 @@
+"""Which kinds of method this site has. Kinds are added in `AppConfig.ready()`, by us and by third parties alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..conf import settings
+
+if TYPE_CHECKING:
+    from .kinds import MethodKind, UsedMethod
+
+_kinds: dict[str, MethodKind] = {}
+
+
+def register(kind: MethodKind) -> None:
+    """Add a kind; one of the same slug is replaced."""
+    _kinds[kind.slug] = kind
+
+
+def all_kinds() -> list[MethodKind]:
+    """Return every kind that this site knows, registrable or not."""
+    return list(_kinds.values())
+
+
+def find_kind(slug: str) -> MethodKind | None:
+    """Return the kind of this slug, if the site has it."""
+    return _kinds.get(slug)
+
+
+def registrable_kinds() -> list[MethodKind]:
+    """Return the kinds that people may register, in the order of the setting."""
+    return [_kinds[slug] for slug in settings.registrable_methods if slug in _kinds]
+
+
+def used_by_login(user: Any, backend: str) -> list[UsedMethod]:
+    """Tell what a login proved: by its backend, and by the django-otp device that went with it."""
+    device = getattr(user, "otp_device", None)
+    told = [kind.used_by_backend(user) for kind in _kinds.values() if backend in kind.backends]
+    told += [kind.used_device(device) for kind in _kinds.values() if device is not None]
+    by_kind = {used.kind: used for used in told if used is not None}
+    return list(by_kind.values())

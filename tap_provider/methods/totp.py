@@ -1,0 +1,107 @@
+"""The authenticator app: TOTP (RFC 6238) by django-otp.
+
+A new device is stored unconfirmed and counts only once a code of it was entered. The session holds its key in the
+database, never the secret; the secret is shown once, as a QR code and as text, and never travels back.
+"""
+
+from __future__ import annotations
+
+from base64 import b32encode
+from typing import TYPE_CHECKING, Any
+
+import segno
+from django import forms
+from django.db import transaction
+from django.utils.safestring import mark_safe
+from django.utils.translation import gettext_lazy as _
+from django_otp.plugins.otp_totp.models import TOTPDevice
+
+from ..exceptions import MethodNotVerified
+from .kinds import Factor, Method, MethodKind, RegistrationPage, UsedMethod
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from django.http import HttpRequest
+
+PENDING_KEY = "tap_provider_totp"
+
+
+class TotpForm(forms.Form):
+    code = forms.RegexField(
+        label=_("Code from the app"),
+        regex=r"^[0-9]{6}$",
+        max_length=16,
+        error_messages={"invalid": _("Enter the six digits that the app shows.")},
+        widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "one-time-code", "autofocus": True}),
+    )
+
+    def __init__(self, data: Any | None = None) -> None:
+        super().__init__({**data.dict(), "code": "".join(data.get("code", "").split())} if data is not None else None)
+
+
+class TotpKind(MethodKind):
+    slug = "totp"
+    label = _("Authenticator app")
+    description = _("An app on your phone that shows a new six-digit code every half minute.")
+    is_strong = True
+    card_template = "tap_provider/methods/totp.html"
+
+    def methods(self, user: Any) -> list[Method]:
+        devices = TOTPDevice.objects.filter(user=user, confirmed=True).order_by("pk")
+        return [_method(device) for device in devices]
+
+    def used_device(self, device: Any) -> UsedMethod | None:
+        if not isinstance(device, TOTPDevice):
+            return None
+        return UsedMethod(
+            kind=self.slug, amr=("otp",), factors=frozenset({Factor.POSSESSION}), method_id=str(device.pk)
+        )
+
+    def begin_registration(self, request: HttpRequest, user: Any) -> None:
+        TOTPDevice.objects.filter(user=user, confirmed=False).delete()
+        device = TOTPDevice.objects.create(user=user, name=str(self.label), confirmed=False)
+        request.session[PENDING_KEY] = device.pk
+
+    def registration_page(self, request: HttpRequest, user: Any, data: Any | None = None) -> RegistrationPage | None:
+        device = TOTPDevice.objects.filter(pk=request.session.get(PENDING_KEY), user=user, confirmed=False).first()
+        if device is None:
+            return None
+        key = b32encode(device.bin_key).decode().rstrip("=")
+        context = {
+            "qr_code": mark_safe(  # noqa: S308 segno's SVG of our own URL
+                segno.make(device.config_url, error="m").svg_inline(scale=5, border=4, omitsize=True, title=str(_("QR code")))
+            ),
+            "key": " ".join(key[i : i + 4] for i in range(0, len(key), 4)),
+        }
+        return RegistrationPage("tap_provider/methods/totp_register.html", TotpForm(data), context)
+
+    def complete_registration(self, request: HttpRequest, user: Any, page: RegistrationPage, *, now: datetime) -> Method:
+        with transaction.atomic():
+            devices = TOTPDevice.objects.select_for_update().filter(user=user, confirmed=False)
+            device = devices.filter(pk=request.session.get(PENDING_KEY)).first()
+            verified = device is not None and page.form.is_valid() and device.verify_token(page.form.cleaned_data["code"])
+            if device is not None and verified:
+                device.confirmed = True
+                device.save(update_fields=["confirmed"])
+        if device is None or not verified:  # outside the transaction, which must keep the throttle's count
+            raise MethodNotVerified(_("That code is not right. Wait for the next one, and check the clock of your phone."))
+        del request.session[PENDING_KEY]
+        return _method(device)
+
+    def second_factor_form(self, user: Any, data: Any | None = None) -> forms.Form | None:
+        return TotpForm(data) if self.methods(user) else None
+
+    def verify_second_factor(self, user: Any, form: forms.Form) -> UsedMethod | None:
+        with transaction.atomic():
+            for device in TOTPDevice.objects.select_for_update().filter(user=user, confirmed=True).order_by("pk"):
+                if device.verify_token(form.cleaned_data["code"]):
+                    user.otp_device = device  # django-otp's receiver of `user_logged_in` wants to know
+                    return self.used_device(device)
+        return None
+
+
+def _method(device: Any) -> Method:
+    return Method(
+        id=str(device.pk), name=device.name, created_at=device.created_at, last_used_at=device.last_used_at
+    )
