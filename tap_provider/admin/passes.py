@@ -1,0 +1,226 @@
+"""A user's authentication methods in django-admin: issue a pass, show its passcode once, revoke it.
+
+The passcode is in the one response to the POST that issued it, which no cache may keep: never in a redirect, a
+message, the session or the LogEntry.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.options import csrf_protect_m
+from django.contrib.admin.utils import unquote
+from django.contrib.admin.widgets import AdminSplitDateTime, AdminTextareaWidget
+from django.contrib.auth import get_user_model
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.http import Http404, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.debug import sensitive_variables
+
+from ..decorators import no_store
+from ..exceptions import InvalidPass, IssueNotAllowed, RevokeNotAllowed
+from ..forms import FindUserForm, IssuePassForm
+from ..hooks import find_user, get_hooks
+from ..issue import IssuedPass, issue_pass, revoke_pass
+from ..methods.registry import all_kinds
+from ..models import SignIn, TemporaryAccessPass
+from ..policy import resolve_policy
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
+    from django.urls import URLPattern
+
+NAME = "tap_provider_user_authentication_methods"
+
+
+class IssuePassAdminForm(IssuePassForm):
+    class Media:
+        js = ["admin/js/jquery.init.js"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["starts_at"].widget = AdminSplitDateTime()
+        self.fields["reason"].widget = AdminTextareaWidget(attrs={"rows": 3})
+
+
+class UserAuthenticationMethodsMixin:
+    """Put this before the base of the site's own user admin: it adds *Authentication methods* to each user's page."""
+
+    change_form_template = "tap_provider/admin/user_change_form.html"
+
+
+@admin.register(TemporaryAccessPass)
+class TemporaryAccessPassAdmin(admin.ModelAdmin):
+    list_display = ("user", "usability", "starts_at", "expires_at", "is_usable_once", "redemption_count", "created_by")
+    list_filter = ("is_usable_once",)
+    list_select_related = ("user", "created_by")
+    ordering = ("-created_at",)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # a pass is never altered: it is replaced or revoked
+
+    @admin.display(description=_("usability"))
+    def usability(self, obj: TemporaryAccessPass) -> str:
+        allowed = resolve_policy(obj.user).allows_pass(is_usable_once=obj.is_usable_once)
+        return str(obj.usability(allowed_by_policy=allowed, now=timezone.now()).label)
+
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        own = [
+            path("users/<path:user_id>/add/temporary-access-pass/", wrap(self.issue_view), name=f"{NAME}_issue"),
+            path("users/<path:user_id>/add/", wrap(self.choose_view), name=f"{NAME}_add"),
+            path("users/<path:user_id>/revoke/", wrap(self.revoke_view), name=f"{NAME}_revoke"),
+            path("users/<path:user_id>/", wrap(self.methods_view), name=NAME),
+        ]
+        return own + super().get_urls()
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        """Ask whom the pass is for, then go on at that user's authentication methods."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        form = FindUserForm(request.GET if "upn" in request.GET else None)
+        if form.is_valid():
+            user = find_user(form.cleaned_data["upn"])
+            if user is not None:
+                return HttpResponseRedirect(_url("issue", user))
+            form.add_error("upn", _("There is no such user."))
+        return self._render(request, "find_user.html", title=_("Issue a Temporary Access Pass"), form=form)
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """Deleting is revoking."""
+        held = get_object_or_404(TemporaryAccessPass, pk=unquote(object_id))
+        return HttpResponseRedirect(_url("revoke", held.user))
+
+    def get_actions(self, request: HttpRequest, *args: Any) -> dict[str, Any]:
+        return {}  # the bulk deletion would bypass the verb
+
+    def methods_view(self, request: HttpRequest, user_id: str) -> HttpResponse:
+        """List what a user can sign in with, their pass and their open sign-ins."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        user = _find(user_id)
+        held = TemporaryAccessPass.objects.filter(user=user).select_related("created_by").first()
+        return self._render(
+            request,
+            "authentication_methods.html",
+            title=_("Authentication methods"),
+            user_shown=user,
+            held=held,
+            usability=self.usability(held) if held is not None else "",
+            kinds=[(kind, kind.methods(user)) for kind in all_kinds()],
+            sign_ins=SignIn.objects.not_ended().filter(user=user).order_by("-created_at")[:20],
+            can_issue=self.has_add_permission(request),
+            can_revoke=self.has_delete_permission(request),
+        )
+
+    def choose_view(self, request: HttpRequest, user_id: str) -> HttpResponse:
+        """Choose which method to add: an administrator can add a Temporary Access Pass."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        return self._render(
+            request, "add_method.html", title=_("Add authentication method"), user_shown=_find(user_id)
+        )
+
+    @csrf_protect_m
+    @sensitive_variables("issued")
+    def issue_view(self, request: HttpRequest, user_id: str) -> HttpResponse:
+        """Issue a pass and show its passcode, this once."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        user = _find(user_id)
+        policy = resolve_policy(user)
+        initial = {
+            "lifetime_minutes": policy.default_lifetime // timedelta(minutes=1),
+            "is_usable_once": policy.one_time_only,
+        }
+        form = IssuePassAdminForm(request.POST or None, initial=initial)
+        if request.method == "POST" and form.is_valid():
+            issued = _issue(request, user, form)
+            if issued is not None:
+                self.log_addition(request, issued.temporary_access_pass, "Temporary Access Pass issued.")
+                return self._render_passcode(request, user, issued)
+        return self._render(
+            request,
+            "issue_pass.html",
+            title=_("Add Temporary Access Pass"),
+            user_shown=user,
+            form=form,
+            media=self.media + form.media,
+            held=TemporaryAccessPass.objects.filter(user=user).first(),
+            low_minutes=policy.minimum_lifetime // timedelta(minutes=1),
+            high_minutes=policy.maximum_lifetime // timedelta(minutes=1),
+        )
+
+    @csrf_protect_m
+    def revoke_view(self, request: HttpRequest, user_id: str) -> HttpResponse:
+        """Ask, then revoke."""
+        if not self.has_delete_permission(request):
+            raise PermissionDenied
+        user = _find(user_id)
+        held = get_object_or_404(TemporaryAccessPass, user=user)
+        if request.method == "POST":
+            try:
+                self.log_deletions(request, TemporaryAccessPass.objects.filter(pk=held.pk))
+                revoke_pass(actor=request.user, temporary_access_pass=held, now=timezone.now())
+            except RevokeNotAllowed as refusal:
+                messages.error(request, str(refusal.message))
+            else:
+                messages.success(request, _("The Temporary Access Pass was revoked, and what it had opened has ended."))
+            return HttpResponseRedirect(_url("", user))
+        return self._render(request, "revoke_pass.html", title=_("Revoke Temporary Access Pass"), user_shown=user, held=held)
+
+    def _render_passcode(self, request: HttpRequest, user: Any, issued: IssuedPass) -> HttpResponse:
+        response = self._render(
+            request,
+            "passcode.html",
+            title=_("Temporary Access Pass issued"),
+            user_shown=user,
+            held=issued.temporary_access_pass,
+            passcode=issued.passcode_for_reading,
+            sign_in_url=request.build_absolute_uri(reverse("tap_provider:sign_in_with_pass")),
+        )
+        no_store(response)
+        return response
+
+    def _render(self, request: HttpRequest, template_name: str, *, title: Any, **context: Any) -> HttpResponse:
+        context = {**self.admin_site.each_context(request), "title": title, "opts": self.opts, **context}
+        if "user_shown" in context:
+            context["upn"] = get_hooks().get_upn(context["user_shown"])
+            context["user_opts"] = get_user_model()._meta
+        return TemplateResponse(request, f"tap_provider/admin/{template_name}", context)
+
+
+def _issue(request: HttpRequest, user: Any, form: IssuePassForm) -> IssuedPass | None:
+    minutes = form.cleaned_data["lifetime_minutes"]
+    try:
+        return issue_pass(
+            actor=request.user,
+            user=user,
+            now=timezone.now(),
+            starts_at=form.cleaned_data["starts_at"],
+            lifetime=None if minutes is None else timedelta(minutes=minutes),
+            is_usable_once=form.cleaned_data["is_usable_once"],
+            reason=form.cleaned_data["reason"],
+        )
+    except (InvalidPass, IssueNotAllowed) as refusal:
+        field = {"lifetime": "lifetime_minutes"}.get(refusal.field or "", refusal.field)
+        form.add_error(field, str(refusal.message))
+    return None
+
+
+def _find(user_id: str) -> Any:
+    user_model = get_user_model()
+    try:
+        return get_object_or_404(user_model, pk=user_model._meta.pk.to_python(unquote(user_id)))
+    except (ValidationError, ValueError) as error:
+        raise Http404 from error
+
+
+def _url(name: str, user: Any) -> str:
+    return reverse(f"admin:{NAME}_{name}" if name else f"admin:{NAME}", args=[user.pk])

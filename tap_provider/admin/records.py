@@ -1,0 +1,41 @@
+"""The records in django-admin, to read only: sign-ins and audit events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+
+from ..models import AuditEvent, SignIn
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+
+class _ReadOnly:
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(SignIn)
+class SignInAdmin(_ReadOnly, admin.ModelAdmin):
+    list_display = ("user", "methods", "level", "authenticated_at", "deadline", "ended_at", "ended_reason", "address")
+    list_filter = ("level", "ended_reason")
+    list_select_related = ("user",)
+    date_hierarchy = "created_at"
+    ordering = ("-created_at",)
+
+
+@admin.register(AuditEvent)
+class AuditEventAdmin(_ReadOnly, admin.ModelAdmin):
+    list_display = ("at", "kind", "actor_name", "user_name", "address", "detail")
+    list_filter = ("kind",)
+    search_fields = ("actor_name", "user_name")
+    date_hierarchy = "at"
+    ordering = ("-at", "-pk")

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.apps import AppConfig, apps
+from django.utils.module_loading import import_string
+from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OPTIONAL_KINDS = {
+    "django_otp_webauthn": "tap_provider.methods.passkey.PasskeyKind",
+    "django_otp.plugins.otp_totp": "tap_provider.methods.totp.TotpKind",
+}
+"""Which method kind comes with which app, if the site has installed it."""
+
+
+class TapProviderConfig(AppConfig):
+    name = "tap_provider"
+    verbose_name = _("Temporary Access Pass")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from django.contrib.auth.signals import user_logged_in, user_logged_out
+
+        from . import checks, throttle
+        from .methods import full_session, password, registry
+
+        self.sweepers: dict[str, Callable[..., int]] = {"attempt counters": throttle.sweep}  # for `manage.py tap sweep`
+        checks.register_all()
+        for app, path in OPTIONAL_KINDS.items():
+            if apps.is_installed(app):
+                registry.register(import_string(path)())
+        registry.register(password.PasswordKind())
+        user_logged_in.connect(full_session.record_login, dispatch_uid="tap_provider.record_login")
+        user_logged_out.connect(full_session.record_logout, dispatch_uid="tap_provider.record_logout")

@@ -1,0 +1,179 @@
+"""System checks: what a site must have in place for the guarantees to hold, each with an id of its own.
+
+Documented in `docs/reference/checks.md`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps
+from django.conf import settings as django_settings
+from django.contrib.auth import get_user_model
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.exceptions import FieldDoesNotExist
+from django.db import connections
+from django.utils.module_loading import import_string
+
+from .conf import DEFAULTS, PREFIX, settings
+from .hooks import Hooks
+from .methods.registry import find_kind
+from .models import Level
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MIDDLEWARE = "tap_provider.middleware.SignInMiddleware"
+AUTHENTICATION_MIDDLEWARE = "django.contrib.auth.middleware.AuthenticationMiddleware"
+LATER_MIDDLEWARE = ("django_otp.middleware.OTPMiddleware", "django.contrib.auth.middleware.LoginRequiredMiddleware")
+BACKEND = "tap_provider.backends.TemporaryAccessPassBackend"
+LIBRARY_PASSKEY_BACKEND = "django_otp_webauthn.backends.WebAuthnBackend"
+PASSKEY_BACKEND = "tap_provider.methods.passkey.PasskeyBackend"
+FORBIDDEN_NAMESPACES = ("oauth2_provider", "admin")
+
+E001 = "tap_provider.E001"  # middleware missing
+E002 = "tap_provider.E002"  # middleware in the wrong place
+E003 = "tap_provider.E003"  # backend missing
+E004 = "tap_provider.E004"  # backend not last
+E005 = "tap_provider.E005"  # SQLite without immediate transactions
+E006 = "tap_provider.E006"  # a forbidden name among the registration views
+E007 = "tap_provider.E007"  # the library's passkey backend instead of ours, or none
+E008 = "tap_provider.E008"  # the UPN field does not exist
+E009 = "tap_provider.E009"  # hooks or hasher cannot be loaded
+E010 = "tap_provider.E010"  # a setting of ours that does not exist, or has the wrong shape
+W011 = "tap_provider.W011"  # a registrable kind whose app is not installed
+W012 = "tap_provider.W012"  # the UPN field is not unique
+W013 = "tap_provider.W013"  # ATOMIC_REQUESTS
+E014 = "tap_provider.E014"  # a database that has not been tried
+
+
+def register_all() -> None:
+    """Register every check below; called once by `AppConfig.ready`."""
+    for check in (check_middleware, check_backends, check_settings, check_registrable_methods):
+        register(Tags.security)(check)
+    register(Tags.database)(check_databases)
+    register(Tags.security)(check_database_settings)
+
+
+def check_middleware(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    order = list(django_settings.MIDDLEWARE)
+    if MIDDLEWARE not in order:
+        return [Error("The sign-in middleware is missing.", hint=f"Add {MIDDLEWARE!r} to MIDDLEWARE.", id=E001)]
+    ours = order.index(MIDDLEWARE)
+    found = [
+        Error(f"{MIDDLEWARE} must stand after {name}.", id=E002)
+        for name in (AUTHENTICATION_MIDDLEWARE,)
+        if name not in order or order.index(name) > ours
+    ]
+    found += [
+        Error(f"{MIDDLEWARE} must stand before {name}.", id=E002)
+        for name in LATER_MIDDLEWARE
+        if name in order and order.index(name) < ours
+    ]
+    return list(found)
+
+
+def check_backends(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    backends = list(django_settings.AUTHENTICATION_BACKENDS)
+    found: list[CheckMessage] = []
+    if BACKEND not in backends:
+        found.append(Error("The backend is missing.", hint=f"Add {BACKEND!r} to AUTHENTICATION_BACKENDS, last.", id=E003))
+    elif backends[-1] != BACKEND:
+        hint = "Backends are tried in order, and `force_login()` takes the first: move it to the end."
+        found.append(Error(f"{BACKEND} must be the last of AUTHENTICATION_BACKENDS.", hint=hint, id=E004))
+    if LIBRARY_PASSKEY_BACKEND in backends:
+        hint = f"Replace it by {PASSKEY_BACKEND!r}."
+        found.append(Error("The library's passkey backend has no asynchronous methods.", hint=hint, id=E007))
+    elif apps.is_installed("django_otp_webauthn") and PASSKEY_BACKEND not in backends:
+        hint = f"Add {PASSKEY_BACKEND!r} to AUTHENTICATION_BACKENDS."
+        found.append(Error("Passkeys are installed, but nothing signs in with them.", hint=hint, id=E007))
+    return found
+
+
+def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    return [*_unknown_settings(), *_misshapen_settings(), *_loadable(), *_upn_field(), *_registration_views()]
+
+
+def check_registrable_methods(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    return [
+        Warning(
+            f"{PREFIX}REGISTRABLE_METHODS names {slug!r}, but no installed app brings such a kind.",
+            hint="Install its app, or leave it out.",
+            id=W011,
+        )
+        for slug in settings.registrable_methods
+        if find_kind(slug) is None
+    ]
+
+
+def check_database_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """What can be told from the settings alone, without a connection."""
+    found: list[CheckMessage] = []
+    for alias, options in django_settings.DATABASES.items():
+        is_sqlite = options.get("ENGINE") == "django.db.backends.sqlite3"
+        if is_sqlite and options.get("OPTIONS", {}).get("transaction_mode") != "IMMEDIATE":
+            hint = 'OPTIONS = {"transaction_mode": "IMMEDIATE", "timeout": 20, …}; see docs/reference/checks.md.'
+            message = f"SQLite ({alias}) without immediate transactions: simultaneous sign-ins fail with “database is locked”."
+            found.append(Error(message, hint=hint, id=E005))
+        if options.get("ATOMIC_REQUESTS"):
+            message = f"ATOMIC_REQUESTS ({alias}) would roll back counted attempts and hold locks while hashing."
+            found.append(Warning(message, hint="Use transaction.atomic where it is needed.", id=W013))
+    return found
+
+
+def check_databases(app_configs: Any, databases: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    for alias in databases or []:
+        connection = connections[alias]
+        if connection.vendor not in {"sqlite", "postgresql"} and not getattr(connection, "mysql_is_mariadb", False):
+            found.append(Error(f"{connection.display_name} ({alias}) has not been tried.", id=E014))
+    return found
+
+
+def _unknown_settings() -> Iterator[CheckMessage]:
+    for name in dir(django_settings):
+        if name.startswith(PREFIX) and name.removeprefix(PREFIX) not in DEFAULTS:
+            yield Error(f"{name} is no setting of ours.", hint="See docs/reference/settings.md.", id=E010)
+
+
+def _misshapen_settings() -> Iterator[CheckMessage]:
+    told = getattr(django_settings, f"{PREFIX}ACR_VALUES", {})
+    if not isinstance(told, dict) or not set(told) <= set(Level.values):
+        yield Error(f"{PREFIX}ACR_VALUES maps {', '.join(Level.values)} to acr values.", id=E010)
+    proxies = getattr(django_settings, f"{PREFIX}TRUSTED_PROXIES", 0)
+    if isinstance(proxies, bool) or not isinstance(proxies, int) or proxies < 0:
+        yield Error(f"{PREFIX}TRUSTED_PROXIES is a number of proxies, 0 or more.", id=E010)
+    for name in ("REGISTRATION_VIEWS", "REGISTRABLE_METHODS", "PASS_AMR"):
+        if isinstance(getattr(django_settings, PREFIX + name, ()), str):
+            yield Error(f"{PREFIX}{name} is a list of strings, not one string.", id=E010)
+
+
+def _loadable() -> Iterator[CheckMessage]:
+    try:
+        if not issubclass(import_string(settings.hooks), Hooks):
+            yield Error(f"{PREFIX}HOOKS must name a subclass of tap_provider.hooks.Hooks.", id=E009)
+    except (ImportError, TypeError) as error:
+        yield Error(f"{PREFIX}HOOKS cannot be loaded: {error}", id=E009)
+    try:
+        settings.passcode_hasher.salt()
+    except (ImportError, TypeError, AttributeError) as error:
+        yield Error(f"{PREFIX}PASSCODE_HASHER cannot be loaded: {error}", id=E009)
+
+
+def _upn_field() -> Iterator[CheckMessage]:
+    user_model, name = get_user_model(), settings.upn_field
+    try:
+        field = user_model._meta.get_field(name)
+    except FieldDoesNotExist:
+        yield Error(f"{user_model._meta.label} has no field {name!r}.", hint=f"Set {PREFIX}UPN_FIELD.", id=E008)
+        return
+    if not getattr(field, "unique", False):
+        hint = "People who share a UPN are refused. Add a unique constraint, better one without regard to case."
+        yield Warning(f"{user_model._meta.label}.{name} is not unique.", hint=hint, id=W012)
+
+
+def _registration_views() -> Iterator[CheckMessage]:
+    for name in sorted(settings.registration_views):
+        if name.partition(":")[0] in FORBIDDEN_NAMESPACES:
+            hint = "What a pass opens must not reach the admin or the authorization server's pages."
+            yield Error(f"{PREFIX}REGISTRATION_VIEWS must not name {name!r}.", hint=hint, id=E006)

@@ -1,0 +1,78 @@
+"""What a view of ours, or of the site, may be marked with."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from django.conf import settings as django_settings
+from django.urls import Resolver404, resolve
+from django.utils.cache import add_never_cache_headers, patch_cache_control
+
+from .registration_session import allow as registration_session_allowed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
+
+__all__ = ["no_store", "page", "registration_session_allowed"]
+
+ViewT = TypeVar("ViewT", bound="Callable[..., HttpResponseBase]")
+
+
+def no_store(response: HttpResponseBase) -> HttpResponseBase:
+    """Forbid every cache, the browser's history included, to keep this response."""
+    add_never_cache_headers(response)
+    patch_cache_control(response, no_store=True)
+    return response
+
+
+def page(view: ViewT) -> ViewT:
+    """Send this view's pages with a strict Content-Security-Policy, uncached, without a referrer."""
+
+    @wraps(view)
+    def protected(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response = no_store(view(request, *args, **kwargs))
+        response.headers.setdefault("Content-Security-Policy", content_security_policy(request))
+        response.headers.setdefault("Referrer-Policy", "same-origin")
+        response.headers.setdefault("X-Frame-Options", "DENY")
+        return response
+
+    return protected  # type: ignore[return-value]
+
+
+def content_security_policy(request: HttpRequest) -> str:
+    """Return the policy of our pages: nothing inline, nothing foreign."""
+    source = " ".join(["'self'", *_static_origin()])
+    directives = [
+        "default-src 'none'",
+        f"script-src {source}",
+        f"style-src {source}",
+        f"font-src {source}",
+        f"img-src {source}",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+    ]
+    if not _leads_to_authorization(request):
+        directives.append("form-action 'self'")
+    return "; ".join(directives)
+
+
+def _static_origin() -> list[str]:
+    static = urlsplit(django_settings.STATIC_URL or "")
+    return [f"{static.scheme or 'https'}://{static.netloc}"] if static.netloc else []
+
+
+def _leads_to_authorization(request: HttpRequest) -> bool:
+    # Chromium holds `form-action` against every redirect after a form post. A sign-in on the way to an authorization
+    # endpoint ends at the relying party, on an origin that only that endpoint can vouch for.
+    path = request.GET.get("next", request.POST.get("next", "")).partition("?")[0]
+    try:
+        return path.startswith("/") and resolve(path).url_name == "authorize"
+    except Resolver404:
+        return False

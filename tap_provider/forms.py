@@ -1,0 +1,91 @@
+"""Forms check shape only; every rule is the verb's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from .exceptions import InvalidPolicy
+from .models import TemporaryAccessPassPolicy
+from .policy import TARGETS, check_policy
+
+
+class UpnField(forms.CharField):
+    def __init__(self, **kwargs: Any) -> None:
+        attrs = {"autocapitalize": "none", "autocomplete": "username", "autofocus": True, "spellcheck": "false"}
+        super().__init__(label=_("User name"), widget=forms.TextInput(attrs=attrs), **kwargs)
+
+
+class PassSignInForm(forms.Form):
+    upn = UpnField(help_text=_("Usually your e-mail address at work or school."))
+    passcode = forms.CharField(
+        label=_("Temporary Access Pass"),
+        help_text=_("Capital or small letters, with or without dashes."),
+        strip=False,
+        widget=forms.TextInput(
+            attrs={"autocapitalize": "characters", "autocomplete": "one-time-code", "spellcheck": "false"}
+        ),
+    )
+
+
+class PasswordSignInForm(forms.Form):
+    upn = UpnField()
+    password = forms.CharField(
+        label=_("Password"),
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+
+
+class IssuePassForm(forms.Form):
+    starts_at = forms.SplitDateTimeField(
+        label=_("Start time"), required=False, help_text=_("Empty: at once.")
+    )
+    lifetime_minutes = forms.IntegerField(label=_("Activation period (minutes)"), required=False)
+    is_usable_once = forms.BooleanField(label=_("One-time use"), required=False)
+    reason = forms.CharField(
+        label=_("Reason"),
+        required=False,
+        max_length=1000,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text=_("Why, and how the person was identified. Kept in the audit trail."),
+    )
+
+
+class FindUserForm(forms.Form):
+    upn = UpnField()
+
+
+class PolicyForm(forms.ModelForm):
+    """Asks the verb's own check, so that its refusal stands beside the field."""
+
+    class Meta:
+        model = TemporaryAccessPassPolicy
+        fields = [
+            "enabled",
+            "include_all_users",
+            "included_groups",
+            "included_users",
+            "excluded_groups",
+            "excluded_users",
+            "minimum_lifetime_minutes",
+            "maximum_lifetime_minutes",
+            "default_lifetime_minutes",
+            "one_time_only",
+            "passcode_length",
+            "registration_window_minutes",
+            "require_registration",
+            "require_strong_authentication_to_register",
+        ]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        bounds = {name: value for name, value in cleaned.items() if name not in TARGETS}
+        if not self.errors:
+            try:
+                check_policy(TemporaryAccessPassPolicy(**bounds))
+            except InvalidPolicy as refusal:
+                self.add_error(refusal.field, str(refusal.message))
+        return cleaned

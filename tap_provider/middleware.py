@@ -1,0 +1,92 @@
+"""The one middleware: who `request.user` is, given the sign-in behind the session.
+
+It stands after Django's `AuthenticationMiddleware`, and before django-otp's `OTPMiddleware` and Django's
+`LoginRequiredMiddleware`. A request that does not touch `request.user` costs nothing; one that does costs one
+primary-key look-up; anonymous visitors cost none.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.apps import apps
+from django.contrib.auth import SESSION_KEY as DJANGO_SESSION_KEY
+from django.contrib.auth.models import AnonymousUser
+from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
+from django.utils.module_loading import import_string
+
+from . import registration_session
+from .sign_in import SESSION_KEY, adopt_session, sign_in_of_session
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
+
+
+class SignInMiddleware:
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+        self.get_response = get_response
+        self.is_async = iscoroutinefunction(get_response)
+        if self.is_async:
+            markcoroutinefunction(self)
+        # By name, so that django-otp stays optional.
+        self.dress: Callable[[HttpRequest], None] | None = (
+            import_string("tap_provider.methods.otp_devices.dress") if apps.is_installed("django_otp") else None
+        )
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        request.user = SimpleLazyObject(partial(_live_user, request, request.user))  # type: ignore[assignment]
+        request.auser = partial(_alive_user, request, request.auser)  # type: ignore[method-assign]
+        response: HttpResponseBase | Awaitable[HttpResponseBase] = self.get_response(request)
+        return response
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]
+    ) -> None:
+        """Let views that take part in registration, and only them, see the holder of a pass."""
+        if SESSION_KEY not in request.session or DJANGO_SESSION_KEY in request.session:
+            return  # anonymous, or a full session
+        name = request.resolver_match.view_name if request.resolver_match else ""
+        if not registration_session.takes_part(view, name, request.GET):
+            return
+        request.user = SimpleLazyObject(partial(_holder, request))  # type: ignore[assignment]
+        request.auser = sync_to_async(partial(_holder, request))  # type: ignore[method-assign]
+        if self.dress is not None:
+            self.dress(request)
+
+
+def _live_user(request: HttpRequest, user: Any) -> Any:
+    """Return the session's user if their sign-in still lives; otherwise the session is flushed."""
+    if not user.is_authenticated:
+        if DJANGO_SESSION_KEY in request.session:
+            # It names somebody, yet yields nobody (deactivated, or our own backend): a later login of that user
+            # would keep its key.
+            request.session.flush()
+        return user
+    sign_in = sign_in_of_session(request)
+    if sign_in is None:
+        if SESSION_KEY not in request.session:
+            adopt_session(request, user, now=timezone.now())
+            return user
+    elif sign_in.user_id == user.pk and not sign_in.is_registration_only and not sign_in.is_over(now=timezone.now()):
+        return user
+    request.session.flush()
+    return AnonymousUser()
+
+
+async def _alive_user(request: HttpRequest, auser: Callable[[], Awaitable[Any]]) -> Any:
+    user = await auser()
+    return await sync_to_async(_live_user)(request, user)
+
+
+def _holder(request: HttpRequest) -> Any:
+    sign_in = registration_session.current(request, now=timezone.now())
+    return AnonymousUser() if sign_in is None else sign_in.user

@@ -1,0 +1,19 @@
+"""The pages' addresses: `path("account/", include("tap_provider.urls"))`."""
+
+from django.urls import include, path
+
+from . import views
+from .methods.registry import all_kinds
+
+app_name = "tap_provider"
+
+urlpatterns = [
+    path("sign-in/", views.sign_in, name="sign_in"),
+    path("sign-in/verify/", views.sign_in_second_step, name="sign_in_second_step"),
+    path("sign-in/pass/", views.sign_in_with_pass, name="sign_in_with_pass"),
+    path("sign-out/", views.sign_out, name="sign_out"),
+    path("security-info/", views.security_info, name="security_info"),
+    path("security-info/finish/", views.finish, name="finish"),
+    path("security-info/add/<slug:slug>/", views.register_method, name="register_method"),
+    *[path(f"methods/{kind.slug}/", include(list(kind.urls()))) for kind in all_kinds()],
+]

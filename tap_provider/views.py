@@ -1,0 +1,276 @@
+"""The pages: parse, call one verb, render."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings as django_settings
+from django.contrib.auth import logout
+from django.contrib.auth.decorators import login_not_required
+from django.http import Http404
+from django.middleware.csrf import get_token
+from django.shortcuts import redirect, render, resolve_url
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme, urlencode
+from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST
+
+from . import registration_session
+from .decorators import page, registration_session_allowed
+from .exceptions import (
+    MethodNotVerified,
+    RedemptionRefused,
+    RegistrationNotAllowed,
+    SignInRefused,
+    TapError,
+    TooManyAttempts,
+)
+from .forms import PassSignInForm, PasswordSignInForm
+from .hooks import get_hooks
+from .methods import full_session
+from .methods.registration import complete_registration, guard_registration, left_to_do, may_register
+from .methods.registry import find_kind, registrable_kinds
+from .models import SignIn
+from .policy import resolve_policy
+from .redeem import sign_in_with_pass as verb_sign_in_with_pass
+from .sign_in import sign_in_of_session
+
+if TYPE_CHECKING:
+    from django import forms
+    from django.http import HttpRequest, HttpResponse
+
+    from .methods.kinds import MethodKind
+
+NOTICES = {"ended", "signed_out", "finished"}
+
+
+@page
+@login_not_required
+@csrf_protect
+@sensitive_post_parameters("password")
+@require_http_methods(["GET", "HEAD", "POST"])
+def sign_in(request: HttpRequest) -> HttpResponse:
+    """Sign in with a registered method: passkey, or password and then what follows it."""
+    form = PasswordSignInForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        upn, password = form.cleaned_data["upn"], form.cleaned_data["password"]
+        try:
+            done = full_session.sign_in_with_password(request, upn=upn, password=password, now=timezone.now())
+        except (SignInRefused, TooManyAttempts) as refusal:
+            return _refused(request, "tap_provider/sign_in.html", form, refusal, _sign_in_context(request))
+        return redirect(_next(request) or _default_next()) if done else _to("sign_in_second_step", request)
+    return render(request, "tap_provider/sign_in.html", {"form": form, **_sign_in_context(request)})
+
+
+@page
+@login_not_required
+@csrf_protect
+@sensitive_post_parameters("code")
+@require_http_methods(["GET", "HEAD", "POST"])
+def sign_in_second_step(request: HttpRequest) -> HttpResponse:
+    """Ask for the second factor of somebody whose password was right."""
+    now = timezone.now()
+    user = full_session.awaited_user(request, now=now)
+    kind = None if user is None else full_session.second_factor_kind(user)
+    if user is None or kind is None:
+        return _to("sign_in", request)
+    form = kind.second_factor_form(user, request.POST or None)
+    assert form is not None  # noqa: S101 that is how the kind was chosen
+    context = {"kind": kind, "upn": get_hooks().get_upn(user), "next": _next(request)}
+    if request.method == "POST" and form.is_valid():
+        try:
+            full_session.sign_in_with_second_factor(request, user=user, kind=kind, form=form, now=now)
+        except (SignInRefused, TooManyAttempts) as refusal:
+            return _refused(request, "tap_provider/sign_in_second_step.html", form, refusal, context)
+        return redirect(_next(request) or _default_next())
+    return render(request, "tap_provider/sign_in_second_step.html", {"form": form, **context})
+
+
+@page
+@login_not_required
+@csrf_protect
+@sensitive_post_parameters("passcode")
+@require_http_methods(["GET", "HEAD", "POST"])
+def sign_in_with_pass(request: HttpRequest) -> HttpResponse:
+    """Sign in with UPN and passcode; only the POST spends anything."""
+    form = PassSignInForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        upn, passcode = form.cleaned_data["upn"], form.cleaned_data["passcode"]
+        try:
+            verb_sign_in_with_pass(request, upn=upn, passcode=passcode, now=timezone.now())
+        except RedemptionRefused as refusal:
+            return _refused(request, "tap_provider/sign_in_with_pass.html", form, refusal, {"next": _next(request)})
+        wanted = _next(request)
+        return redirect(wanted) if wanted and registration_session.reaches(wanted) else _to("security_info", request)
+    return render(request, "tap_provider/sign_in_with_pass.html", {"form": form, "next": _next(request)})
+
+
+@page
+@registration_session_allowed
+@login_not_required
+@require_http_methods(["GET", "HEAD"])
+def security_info(request: HttpRequest) -> HttpResponse:
+    """List the user's methods and offer to add one."""
+    if not request.user.is_authenticated:
+        return _signed_out(request)
+    return _render_security_info(request)
+
+
+@page
+@registration_session_allowed
+@login_not_required
+@csrf_protect
+@require_POST
+def finish(request: HttpRequest) -> HttpResponse:
+    """Finish registering: the registration-only session ends, and the new method signs in."""
+    now = timezone.now()
+    current = sign_in_of_session(request) if request.user.is_authenticated else None
+    if current is None:
+        return _signed_out(request)
+    if not current.is_registration_only:
+        return redirect(_next(request) or _default_next())
+    if left_to_do(request.user, resolve_policy(request.user)):
+        return _render_security_info(request, status=409)
+    registration_session.end(request, reason=SignIn.EndedReason.FINISHED, now=now)
+    return _to("sign_in", request, notice="finished")
+
+
+@page
+@registration_session_allowed
+@login_not_required
+@csrf_protect
+@sensitive_post_parameters()
+@require_http_methods(["GET", "HEAD", "POST"])
+def register_method(request: HttpRequest, slug: str) -> HttpResponse:
+    """Register a method of a kind that has a form: begin, show, verify."""
+    kind = find_kind(slug)
+    if kind is None or kind not in registrable_kinds():
+        raise Http404
+    current = sign_in_of_session(request) if request.user.is_authenticated else None
+    if current is None:
+        return _signed_out(request)
+    now = timezone.now()
+    try:
+        guard_registration(sign_in=current, policy=resolve_policy(request.user), now=now)
+    except RegistrationNotAllowed:
+        return _to("security_info", request)
+    if request.method == "POST" and "begin" in request.POST:
+        kind.begin_registration(request, request.user)
+        return _to("register_method", request, slug)
+    return _registration_under_way(request, kind, current, now=now)
+
+
+@page
+@registration_session_allowed
+@login_not_required
+@csrf_protect
+@require_http_methods(["GET", "HEAD", "POST"])
+def sign_out(request: HttpRequest) -> HttpResponse:
+    """Sign out, after asking: a GET changes nothing."""
+    if request.method != "POST":
+        return render(request, "tap_provider/sign_out.html", {"next": _next(request)})
+    current = sign_in_of_session(request)
+    if current is not None and current.is_registration_only:
+        registration_session.end(request, reason=SignIn.EndedReason.SIGNED_OUT, now=timezone.now())
+    else:
+        logout(request)
+    return redirect(_next(request)) if _next(request) else _to("sign_in", request, notice="signed_out")
+
+
+def _registration_under_way(request: HttpRequest, kind: MethodKind, current: SignIn, *, now: datetime) -> HttpResponse:
+    shown = kind.registration_page(request, request.user, request.POST or None)
+    if shown is None:
+        return _to("security_info", request)
+    if request.method == "POST":
+        try:
+            complete_registration(request, sign_in=current, kind=kind, page=shown, now=now)
+            return _to("security_info", request, registered=kind.slug)
+        except RegistrationNotAllowed:
+            return _to("security_info", request)
+        except MethodNotVerified as refusal:
+            if not shown.form.errors:
+                shown.form.add_error(None, str(refusal.message))
+    context = {"form": shown.form, "kind": kind, "next": _next(request), **shown.context}
+    return render(request, shown.template_name, context)
+
+
+def _render_security_info(request: HttpRequest, *, status: int = 200) -> HttpResponse:
+    now = timezone.now()
+    current, user = sign_in_of_session(request), request.user
+    policy = resolve_policy(user)
+    context = {
+        "upn": get_hooks().get_upn(user),
+        "sign_in": current,
+        "cards": [{"kind": kind, "methods": kind.methods(user)} for kind in registrable_kinds()],
+        "refusal": may_register(sign_in=current, policy=policy, now=now),
+        "left_to_do": left_to_do(user, policy),
+        "registered": find_kind(request.GET.get("registered", "")),
+        "next": _next(request),
+        "passkey_configuration": _passkey_configuration(request),
+    }
+    return render(request, "tap_provider/security_info.html", context, status=status)
+
+
+def _refused(
+    request: HttpRequest, template_name: str, form: forms.Form, refusal: TapError, context: dict[str, Any]
+) -> HttpResponse:
+    form.add_error(None, str(refusal.message))
+    response = render(request, template_name, {"form": form, **context})
+    if isinstance(refusal, TooManyAttempts):
+        response.status_code = 429
+        response.headers["Retry-After"] = str(-(-refusal.retry_after // timedelta(seconds=1)))
+    return response
+
+
+def _sign_in_context(request: HttpRequest) -> dict[str, Any]:
+    notice = request.GET.get("notice")
+    return {
+        "next": _next(request),
+        "notice": notice if notice in NOTICES else None,
+        "passkey_configuration": _passkey_configuration(request),
+    }
+
+
+def _passkey_configuration(request: HttpRequest) -> dict[str, Any] | None:
+    # What django-otp-webauthn's own script reads; with our addresses in place of the library's.
+    if find_kind("passkey") is None:
+        return None
+    return {
+        "autocompleteLoginFieldSelector": "#id_upn",
+        "nextFieldSelector": "input[name='next']",
+        "csrfToken": get_token(request),
+        "beginAuthenticationUrl": reverse("tap_provider:passkey_authentication_begin"),
+        "completeAuthenticationUrl": reverse("tap_provider:passkey_authentication_complete"),
+        "beginRegistrationUrl": reverse("tap_provider:passkey_registration_begin"),
+        "completeRegistrationUrl": reverse("tap_provider:passkey_registration_complete"),
+    }
+
+
+def _signed_out(request: HttpRequest) -> HttpResponse:
+    """Send somebody whose session is over, or never was, to the sign-in page, and say which."""
+    ended = getattr(request, "_tap_sign_in", None)
+    url = reverse("tap_provider:sign_in")
+    query = {"next": request.get_full_path() if request.method == "GET" else reverse("tap_provider:security_info")}
+    return redirect(f"{url}?{urlencode({**query, 'notice': 'ended'} if ended is not None else query)}")
+
+
+def _to(name: str, request: HttpRequest, *args: str, **query: str) -> HttpResponse:
+    """Redirect to one of our pages; `next` travels along."""
+    wanted = _next(request)
+    query = {**query, "next": wanted} if wanted else query
+    url = reverse(f"tap_provider:{name}", args=args)
+    return redirect(f"{url}?{urlencode(query)}" if query else url)
+
+
+def _next(request: HttpRequest) -> str:
+    """Return where to go afterwards, if it is a place of ours."""
+    wanted = request.POST.get("next", request.GET.get("next", ""))
+    ours = url_has_allowed_host_and_scheme(wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure())
+    return wanted if ours else ""
+
+
+def _default_next() -> str:
+    return resolve_url(django_settings.LOGIN_REDIRECT_URL)
