@@ -1,0 +1,79 @@
+"""Which sign-in stands behind a code or a token, and does it still live.
+
+A code or token dies with its sign-in because this is asked whenever it is used, not because somebody remembered to
+delete it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from django.db.models import Exists, OuterRef, Subquery
+from oauth2_provider.models import get_access_token_model, get_refresh_token_model
+
+from .. import registration_session
+from ..models import SignIn, TemporaryAccessPass
+from .models import CodeContext, Context, TokenContext
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+KEEP_CODES = timedelta(days=1)
+
+
+def digest_of(secret: str) -> str:
+    """Return what a code or token is kept by."""
+    return sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def remember_code(code: str, sign_in: SignIn, *, now: datetime) -> None:
+    """Note which sign-in an authorization code was issued from."""
+    CodeContext.objects.create(digest=digest_of(code), sign_in=sign_in, created_at=now)
+
+
+def remember_tokens(tokens: Iterable[str], sign_in: SignIn, *, now: datetime) -> None:
+    """Note which sign-in these tokens come from. One statement."""
+    rows = [TokenContext(digest=digest_of(token), sign_in=sign_in, created_at=now) for token in tokens]
+    TokenContext.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+def sign_in_of_code(code: str) -> SignIn | None:
+    """Return the sign-in behind an authorization code, with its user. One query."""
+    return _sign_in_of(CodeContext, code)
+
+
+def sign_in_of_token(token: str) -> SignIn | None:
+    """Return the sign-in behind a token, with its user; None for one that no sign-in stands behind. One query."""
+    return _sign_in_of(TokenContext, token)
+
+
+def is_live(sign_in: SignIn, *, now: datetime) -> bool:
+    """Tell whether codes and tokens of this sign-in are still good."""
+    if sign_in.is_registration_only:
+        return registration_session.why_over(sign_in, now=now) is None
+    return not sign_in.is_over(now=now) and bool(sign_in.user.is_active)
+
+
+def sweep(*, now: datetime) -> int:
+    """Delete contexts of old codes, and of tokens that exist no more; return how many."""
+    codes, _ = CodeContext.objects.filter(created_at__lt=now - KEEP_CODES).delete()
+    gone = TokenContext.objects.filter(
+        ~Exists(get_access_token_model().objects.filter(token_checksum=OuterRef("digest"))),
+        ~Exists(get_refresh_token_model().objects.filter(token_checksum=OuterRef("digest"))),
+        created_at__lt=now - KEEP_CODES,
+    )
+    tokens, _ = gone.delete()
+    return codes + tokens
+
+
+def _sign_in_of(model: type[Context], secret: str) -> SignIn | None:
+    of_pass = TemporaryAccessPass.objects.filter(pk=OuterRef("sign_in__pass_id")).values("is_usable_once")[:1]
+    contexts = model._default_manager.select_related("sign_in__user").annotate(pass_is_usable_once=Subquery(of_pass))
+    context = contexts.filter(digest=digest_of(secret)).first()
+    if context is None:
+        return None
+    sign_in: SignIn = context.sign_in
+    sign_in.pass_is_usable_once = context.pass_is_usable_once  # type: ignore[attr-defined]
+    return sign_in

@@ -1,0 +1,17 @@
+"""The toolkit's addresses with our views in front: `path("o/", include("tap_provider.oidc.urls"))`.
+
+Mounted in place of `oauth2_provider.urls`; the namespace stays the toolkit's, whose own code reverses by it.
+"""
+
+from django.urls import path
+from oauth2_provider import urls as toolkit
+
+from . import views
+
+app_name = "oauth2_provider"
+
+urlpatterns = [
+    path("authorize/", views.AuthorizationView.as_view(), name="authorize"),
+    path("introspect/", views.IntrospectTokenView.as_view(), name="introspect"),
+    *toolkit.urlpatterns,
+]

@@ -1,0 +1,155 @@
+"""`OAUTH2_PROVIDER["OAUTH2_VALIDATOR_CLASS"]`: the gates at code, token and every use, and honest claims."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from oauth2_provider.models import get_access_token_model
+from oauth2_provider.oauth2_validators import OAuth2Validator
+from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error
+
+from ..authentication_context import context_of
+from ..hooks import get_hooks
+from ..models import SignIn
+from . import request_context
+from .contexts import is_live, remember_code, remember_tokens, sign_in_of_code, sign_in_of_token
+from .models import may_host_registration
+
+REGISTRATION_SCOPES = frozenset({"openid", "profile", "email", "method_registration"})
+"""All that a client is granted from a registration-only session."""
+
+
+class TapOAuth2Validator(OAuth2Validator):  # type: ignore[misc]
+    # At the authorization endpoint.
+
+    def validate_silent_login(self, request: Any) -> bool:
+        """Tell whether `prompt=none` finds somebody signed in (OpenID Connect Core §3.1.2.1)."""
+        moment = request_context.current_moment.get()
+        return moment is not None and bool(moment.request.user.is_authenticated)
+
+    def validate_silent_authorization(self, request: Any) -> bool:
+        """Tell whether `prompt=none` needs no consent page: the client skips it, or was granted these scopes before."""
+        moment = request_context.current_moment.get()
+        if moment is None:
+            return False
+        if request.client.skip_authorization:
+            return True
+        tokens = get_access_token_model().objects.filter(
+            user_id=moment.request.user.pk, application=request.client, expires__gt=timezone.now()
+        )
+        return any(token.allow_scopes(request.scopes) for token in tokens)
+
+    def save_authorization_code(self, client_id: str, code: dict[str, Any], request: Any, *args: Any, **kw: Any) -> None:
+        """The last gate before any code exists."""
+        sign_in = request_context.take(request)
+        now = timezone.now()
+        if sign_in is not None:
+            _refuse_unless_answerable(sign_in, request, now=now)
+        super().save_authorization_code(client_id, code, request, *args, **kw)
+        if sign_in is not None:
+            remember_code(code["code"], sign_in, now=now)
+
+    # At the token endpoint.
+
+    def validate_code(self, client_id: str, code: str, client: Any, request: Any, *args: Any, **kw: Any) -> bool:
+        request_context.put(request, None)
+        if not super().validate_code(client_id, code, client, request, *args, **kw):
+            return False
+        return self._take_up(sign_in_of_code(code), request)
+
+    def validate_refresh_token(self, refresh_token: str, client: Any, request: Any, *args: Any, **kw: Any) -> bool:
+        request_context.put(request, None)
+        if not super().validate_refresh_token(refresh_token, client, request, *args, **kw):
+            return False
+        return self._take_up(sign_in_of_token(refresh_token), request)
+
+    def save_bearer_token(self, token: dict[str, Any], request: Any, *args: Any, **kwargs: Any) -> Any:
+        """Bound the tokens of a registration-only session before they are stored and sent: it is one dictionary."""
+        sign_in = request_context.take(request)
+        now = timezone.now()
+        if sign_in is not None and sign_in.is_registration_only:
+            token.pop("refresh_token", None)
+            token["expires_in"] = min(int(token["expires_in"]), _seconds_left(sign_in, now=now))
+        result = super().save_bearer_token(token, request, *args, **kwargs)
+        if sign_in is not None:
+            remember_tokens([token[key] for key in ("access_token", "refresh_token") if token.get(key)], sign_in, now=now)
+        return result
+
+    def get_id_token_dictionary(self, token: Any, token_handler: Any, request: Any) -> tuple[dict[str, Any], datetime]:
+        """Tell the context of the sign-in behind this request, and nothing where none is known.
+
+        The toolkit's own `auth_time` is `user.last_login`, which any device of the user moves.
+        """
+        claims, expires_at = super().get_id_token_dictionary(token, token_handler, request)
+        claims.pop("auth_time", None)
+        sign_in = request_context.take(request)
+        if sign_in is None:
+            return claims, expires_at
+        context = context_of(sign_in)
+        claims.update(acr=context.acr, amr=list(context.amr), sid=context.sid)
+        if context.auth_time is not None:
+            claims["auth_time"] = int(context.auth_time.timestamp())
+        if context.deadline is not None and context.deadline < expires_at:
+            expires_at = context.deadline
+            claims["exp"] = int(expires_at.timestamp())
+        return claims, expires_at
+
+    # At every use.
+
+    def validate_bearer_token(self, token: str, scopes: Any, request: Any) -> bool:
+        if not super().validate_bearer_token(token, scopes, request):
+            return False
+        if is_token_live(token, request.user, now=timezone.now()):
+            return True
+        request.user = request.client = request.access_token = None
+        request.oauth2_error = {"error": "invalid_token", "error_description": _("The sign-in behind it has ended.")}
+        return False
+
+    # What is told of the user.
+
+    def get_additional_claims(self, request: Any) -> dict[str, Any]:
+        user = request.user
+        return {
+            "name": user.get_full_name() if hasattr(user, "get_full_name") else "",
+            "given_name": getattr(user, "first_name", ""),
+            "family_name": getattr(user, "last_name", ""),
+            "preferred_username": get_hooks().get_upn(user),
+            "email": getattr(user, user.get_email_field_name(), ""),
+        }
+
+    def get_discovery_claims(self, request: Any) -> list[str]:
+        told = ["name", "given_name", "family_name", "preferred_username", "email", "acr", "amr", "auth_time", "sid"]
+        return [*super().get_discovery_claims(request), *told]
+
+    def _take_up(self, sign_in: SignIn | None, request: Any) -> bool:
+        request_context.put(request, sign_in)
+        if sign_in is None:  # from before the installation, or by a grant without a session
+            return bool(getattr(request.user, "is_active", True))
+        return bool(sign_in.user_id == request.user.pk) and is_live(sign_in, now=timezone.now())
+
+
+def is_token_live(token: str, user: Any | None, *, now: datetime) -> bool:
+    """Tell whether an unexpired access token is still good: its user active, its sign-in alive."""
+    if user is None:  # client credentials: nobody signed in
+        return True
+    sign_in = sign_in_of_token(token)
+    return bool(user.is_active) if sign_in is None else is_live(sign_in, now=now)
+
+
+def _refuse_unless_answerable(sign_in: SignIn, request: Any, *, now: datetime) -> None:
+    answerable = is_live(sign_in, now=now) and sign_in.user_id == request.user.pk
+    if sign_in.is_registration_only:
+        answerable = answerable and request.response_type == "code" and may_host_registration(request.client.client_id)
+        answerable = answerable and set(request.scopes) <= REGISTRATION_SCOPES
+    if not answerable:
+        raise CustomOAuth2Error(
+            error="login_required", description="The session does not allow an answer to this client.", request=request
+        )
+
+
+def _seconds_left(sign_in: SignIn, *, now: datetime) -> int:
+    deadline = sign_in.deadline or datetime.max.replace(tzinfo=UTC)
+    return max(1, (deadline - now) // timedelta(seconds=1))
