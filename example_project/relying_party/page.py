@@ -1,0 +1,28 @@
+"""What all pages share: who is signed in here, and the frame around the content."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from django.shortcuts import render
+
+from .client import SignIn
+from .configuration import configuration
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
+
+SESSION_KEY = "sign_in"
+
+
+def current_sign_in(request: HttpRequest) -> SignIn | None:
+    """Return what the last completed sign-in left in this session."""
+    stored = request.session.get(SESSION_KEY)
+    return SignIn(**stored) if stored else None
+
+
+def page(request: HttpRequest, template: str, status: int = HTTPStatus.OK, **context: Any) -> HttpResponse:
+    """Render a page with what the frame around it needs."""
+    frame = {"signed_in": current_sign_in(request), "issuer": configuration().issuer}
+    return render(request, f"relying_party/{template}.html", {**frame, **context}, status=status)

@@ -1,0 +1,178 @@
+"""Settings of the example, from the environment; without one, a development site on SQLite below `var/`.
+
+    DATABASE_URL    default: SQLite in var/           BASE_URL                where browsers reach the site
+    CACHE_URL       default: local memory             OIDC_RSA_PRIVATE_KEY    default: var/oidc.pem, made by the demo
+    SECRET_KEY      default: var/secret_key, made on first use
+    DEBUG           default: off                      ALLOWED_HOSTS           default: localhost, 127.0.0.1
+"""
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import environ
+from django.core.management.utils import get_random_secret_key
+
+env = environ.Env()
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var")))
+
+
+def kept_secret(name: str) -> str:
+    """Return a secret that is made on first use and kept in a file that only its owner reads."""
+    VAR_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = VAR_DIR / name
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(get_random_secret_key() + get_random_secret_key())
+    except FileExistsError:
+        pass
+    return path.read_text()
+
+
+DEBUG = env.bool("DEBUG", default=False)
+SECRET_KEY = env.str("SECRET_KEY", default="") or kept_secret("secret_key")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1"])
+BASE_URL = env.str("BASE_URL", default="http://localhost:8000").rstrip("/")
+IS_SECURE = BASE_URL.startswith("https://")
+
+INSTALLED_APPS = [
+    "example_project",
+    "example_project.accounts",
+    "tap_provider",
+    "tap_provider.oidc",
+    "oauth2_provider",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp_webauthn",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "tap_provider.middleware.SignInMiddleware",
+    "django_otp.middleware.OTPMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    "tap_provider.methods.passkey.PasskeyBackend",
+    "tap_provider.backends.TemporaryAccessPassBackend",
+]
+
+ROOT_URLCONF = "example_project.urls"
+WSGI_APPLICATION = "example_project.wsgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'example.sqlite3'}")}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+else:
+    DATABASES["default"]["CONN_MAX_AGE"] = 60
+
+CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}
+
+AUTH_USER_MODEL = "accounts.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "tap_provider:sign_in"
+LOGIN_REDIRECT_URL = "home"
+
+USE_TZ = True
+TIME_ZONE = env.str("TIME_ZONE", default="UTC")
+LANGUAGE_CODE = "en"
+
+STATIC_URL = "static/"
+STATIC_ROOT = VAR_DIR / "static"
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # WhiteNoise warns where there is none
+WHITENOISE_USE_FINDERS = True  # serves static files without a `collectstatic` first
+
+# Cookies and transport: strict where the site is reached over https.
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = IS_SECURE
+SECURE_HSTS_SECONDS = 31_536_000 if IS_SECURE else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = IS_SECURE
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", default=False) else None
+CSRF_TRUSTED_ORIGINS = [BASE_URL]
+
+# Temporary Access Passes.
+TAP_PROVIDER_UPN_FIELD = "upn"
+TAP_PROVIDER_TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=0)
+
+# Passkeys: bound to this host name for good.
+OTP_WEBAUTHN_RP_ID = urlsplit(BASE_URL).hostname
+OTP_WEBAUTHN_RP_NAME = "tap_provider example"
+OTP_WEBAUTHN_ALLOWED_ORIGINS = [BASE_URL]
+OTP_TOTP_ISSUER = "tap_provider example"
+
+# The OpenID provider.
+OIDC_KEY_FILE = VAR_DIR / "oidc.pem"
+OAUTH2_PROVIDER = {
+    "OAUTH2_VALIDATOR_CLASS": "tap_provider.oidc.validator.TapOAuth2Validator",
+    "OIDC_ENABLED": True,
+    "OIDC_ISS_ENDPOINT": f"{BASE_URL}/o",
+    "OIDC_RSA_PRIVATE_KEY": env.str("OIDC_RSA_PRIVATE_KEY", multiline=True, default="")
+    or (OIDC_KEY_FILE.read_text() if OIDC_KEY_FILE.exists() else ""),
+    "OIDC_RESPONSE_TYPES_SUPPORTED": ["code"],
+    "OIDC_RP_INITIATED_LOGOUT_ENABLED": True,
+    "SCOPES": {
+        "openid": "Know who you are",
+        "profile": "Know your name",
+        "email": "Know your e-mail address",
+        "offline_access": "Stay signed in for you",
+        "method_registration": "Register sign-in methods with you",
+    },
+    "PKCE_REQUIRED": True,
+    "ACCESS_TOKEN_EXPIRE_SECONDS": 3600,
+    "ID_TOKEN_EXPIRE_SECONDS": 3600,
+    "REFRESH_TOKEN_EXPIRE_SECONDS": 14 * 24 * 3600,
+    "REFRESH_TOKEN_REUSE_PROTECTION": True,
+    "ALLOWED_REDIRECT_URI_SCHEMES": ["http", "https"],
+    "COMPLIANT_BCP_RFC9700_PKCE_METHOD": True,
+    "COMPLIANT_BCP_RFC9700_IMPLICIT_GRANT": True,
+    "COMPLIANT_BCP_RFC9700_PASSWORD_GRANT": True,
+    "COMPLIANT_BCP_RFC9700_ACCESS_TOKEN_TRANSPORT": True,
+    "COMPLIANT_BCP_RFC9700_AUTHZ_RESPONSE_ISS": True,
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "root": {"handlers": ["console"], "level": "WARNING"},
+}
