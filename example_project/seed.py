@@ -9,7 +9,6 @@ import os
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives import serialization
@@ -27,6 +26,7 @@ from tap_provider.policy import change_policy
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from pathlib import Path
 
 ADMINISTRATOR = "admin@example.test"
 HOLDER = "robin@example.test"
@@ -134,7 +134,9 @@ def _client(name: str, title: str, addresses: Addresses) -> dict[str, str]:
     application_model = get_application_model()
     client_id, client_secret = f"demo-{name}", secrets.token_urlsafe(96)
     redirect_uri = addresses.redirect_uri(name)
-    application = application_model.objects.filter(client_id=client_id).first() or application_model(client_id=client_id)
+    application = application_model.objects.filter(client_id=client_id).first() or application_model(
+        client_id=client_id
+    )
     application.name = title
     application.client_type = application_model.CLIENT_CONFIDENTIAL
     application.authorization_grant_type = application_model.GRANT_AUTHORIZATION_CODE

@@ -1,9 +1,9 @@
 """Settings of the example, from the environment; without one, a development site on SQLite below `var/`.
 
-    DATABASE_URL    default: SQLite in var/           BASE_URL                where browsers reach the site
-    CACHE_URL       default: local memory             OIDC_RSA_PRIVATE_KEY    default: var/oidc.pem, made by the demo
-    SECRET_KEY      default: var/secret_key, made on first use
-    DEBUG           default: off                      ALLOWED_HOSTS           default: localhost, 127.0.0.1
+DATABASE_URL    default: SQLite in var/           BASE_URL                where browsers reach the site
+CACHE_URL       default: local memory             OIDC_RSA_PRIVATE_KEY    default: var/oidc.pem, made by the demo
+SECRET_KEY      default: var/secret_key, made on first use
+DEBUG           default: off                      ALLOWED_HOSTS           default: localhost, 127.0.0.1
 """
 
 import os

@@ -7,7 +7,6 @@ request says of itself is a claim of the client's.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from .conf import settings
@@ -15,6 +14,8 @@ from .models import Level, SignIn
 from .sign_in import sign_in_of_session
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from django.http import HttpRequest
 
 __all__ = ["AuthenticationContext", "Level", "context_of", "current_context"]

@@ -1,4 +1,4 @@
-"""The authentication backend: a pass by `authenticate(request, upn=…, tap_secret=…)`, for sites with a page of their own.
+"""The authentication backend: `authenticate(request, upn=…, tap_secret=…)`, for sites with a page of their own.
 
 `tap_secret` is keyword-only and so named because Django masks only credentials whose names match
 `api|token|key|secret|password|signature` before it sends `user_login_failed`.
@@ -27,7 +27,7 @@ class TemporaryAccessPassBackend(BaseBackend):
     """
 
     @sensitive_variables("tap_secret")
-    def authenticate(self, request: HttpRequest | None, *, upn: str, tap_secret: str) -> Any | None:
+    def authenticate(self, request: HttpRequest | None, *, upn: str, tap_secret: str) -> Any | None:  # type: ignore[override]
         if request is None or not hasattr(request, "session"):
             return None  # a pass spent without a session to open would be lost
         try:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from django.apps import apps
 from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import FieldDoesNotExist
 from django.db import connections
 from django.utils.module_loading import import_string
@@ -77,7 +78,9 @@ def check_backends(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     backends = list(django_settings.AUTHENTICATION_BACKENDS)
     found: list[CheckMessage] = []
     if BACKEND not in backends:
-        found.append(Error("The backend is missing.", hint=f"Add {BACKEND!r} to AUTHENTICATION_BACKENDS, last.", id=E003))
+        found.append(
+            Error("The backend is missing.", hint=f"Add {BACKEND!r} to AUTHENTICATION_BACKENDS, last.", id=E003)
+        )
     elif backends[-1] != BACKEND:
         hint = "Backends are tried in order, and `force_login()` takes the first: move it to the end."
         found.append(Error(f"{BACKEND} must be the last of AUTHENTICATION_BACKENDS.", hint=hint, id=E004))
@@ -96,7 +99,7 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 def check_registrable_methods(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     return [
-        Warning(
+        CheckWarning(
             f"{PREFIX}REGISTRABLE_METHODS names {slug!r}, but no installed app brings such a kind.",
             hint="Install its app, or leave it out.",
             id=W011,
@@ -113,11 +116,11 @@ def check_database_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessag
         is_sqlite = options.get("ENGINE") == "django.db.backends.sqlite3"
         if is_sqlite and options.get("OPTIONS", {}).get("transaction_mode") != "IMMEDIATE":
             hint = 'OPTIONS = {"transaction_mode": "IMMEDIATE", "timeout": 20, …}; see docs/reference/checks.md.'
-            message = f"SQLite ({alias}) without immediate transactions: simultaneous sign-ins fail with “database is locked”."
+            message = f"SQLite ({alias}) without immediate transactions: simultaneous sign-ins fail, as it is locked."
             found.append(Error(message, hint=hint, id=E005))
         if options.get("ATOMIC_REQUESTS"):
             message = f"ATOMIC_REQUESTS ({alias}) would roll back counted attempts and hold locks while hashing."
-            found.append(Warning(message, hint="Use transaction.atomic where it is needed.", id=W013))
+            found.append(CheckWarning(message, hint="Use transaction.atomic where it is needed.", id=W013))
     return found
 
 
@@ -169,7 +172,7 @@ def _upn_field() -> Iterator[CheckMessage]:
         return
     if not getattr(field, "unique", False):
         hint = "People who share a UPN are refused. Add a unique constraint, better one without regard to case."
-        yield Warning(f"{user_model._meta.label}.{name} is not unique.", hint=hint, id=W012)
+        yield CheckWarning(f"{user_model._meta.label}.{name} is not unique.", hint=hint, id=W012)
 
 
 def _registration_views() -> Iterator[CheckMessage]:

@@ -61,13 +61,13 @@ class Settings:
 
     @property
     def passcode_hasher(self) -> BasePasswordHasher:
-        """`TAP_PROVIDER_PASSCODE_HASHER`: dotted path of a Django password hasher. Changing it ends outstanding passes."""
+        """`TAP_PROVIDER_PASSCODE_HASHER`: dotted path of a Django password hasher; changing it ends passes."""
         hasher: BasePasswordHasher = import_string(self._read("PASSCODE_HASHER"))()
         return hasher
 
     @property
     def registration_views(self) -> frozenset[str]:
-        """`TAP_PROVIDER_REGISTRATION_VIEWS`: names of included third-party views that a registration-only session reaches.
+        """`TAP_PROVIDER_REGISTRATION_VIEWS`: names of third-party views that a registration-only session reaches.
 
         A view of the site's own opts in with `tap_provider.decorators.registration_session_allowed` instead.
         """

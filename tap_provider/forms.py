@@ -40,9 +40,7 @@ class PasswordSignInForm(forms.Form):
 
 
 class IssuePassForm(forms.Form):
-    starts_at = forms.SplitDateTimeField(
-        label=_("Start time"), required=False, help_text=_("Empty: at once.")
-    )
+    starts_at = forms.SplitDateTimeField(label=_("Start time"), required=False, help_text=_("Empty: at once."))
     lifetime_minutes = forms.IntegerField(label=_("Activation period (minutes)"), required=False)
     is_usable_once = forms.BooleanField(label=_("One-time use"), required=False)
     reason = forms.CharField(

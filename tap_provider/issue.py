@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from . import audit, signals
 from .conf import settings
-from .exceptions import InvalidPass, IssueNotAllowed, NotAllowed, RevokeNotAllowed
+from .exceptions import InvalidPass, IssueNotAllowed, RevokeNotAllowed
 from .hooks import get_hooks
 from .models import AuditEvent, SignIn, TemporaryAccessPass
 from .passcode import generate_passcode, group_passcode, hash_passcode
@@ -129,22 +129,21 @@ def guard_issue(*, actor: Any, user: Any, policy: ResolvedPolicy) -> None:
 
 def guard_revoke(*, actor: Any, user: Any) -> None:
     """Raise RevokeNotAllowed unless this person may revoke a pass of that user."""
-    try:
-        if not actor.is_active or not actor.has_perm(REVOKE_PERMISSION):
-            raise NotAllowed(_("You may not revoke Temporary Access Passes."), code="missing_permission")
-        if actor.pk != user.pk and outranks(user, actor) and not actor.has_perm(PRIVILEGED_PERMISSION):
-            raise NotAllowed(_("This user has permissions that you do not have."), code="outranked")
-        if not get_hooks().may_issue_for(actor, user):
-            raise NotAllowed(_("You may not revoke a Temporary Access Pass of this user."), code="not_yours")
-    except NotAllowed as refusal:
-        raise RevokeNotAllowed(refusal.message, code=refusal.code) from refusal
+    if not actor.is_active or not actor.has_perm(REVOKE_PERMISSION):
+        raise RevokeNotAllowed(_("You may not revoke Temporary Access Passes."), code="missing_permission")
+    if actor.pk != user.pk and outranks(user, actor) and not actor.has_perm(PRIVILEGED_PERMISSION):
+        raise RevokeNotAllowed(_("This user has permissions that you do not have."), code="outranked")
+    if not get_hooks().may_issue_for(actor, user):
+        raise RevokeNotAllowed(_("You may not revoke a Temporary Access Pass of this user."), code="not_yours")
 
 
 def outranks(user: Any, actor: Any) -> bool:
     """Tell whether `user` has standing or a permission that `actor` lacks: a pass would hand it over."""
     if getattr(actor, "is_superuser", False):
         return False
-    if getattr(user, "is_superuser", False) or (getattr(user, "is_staff", False) and not getattr(actor, "is_staff", False)):
+    if getattr(user, "is_superuser", False) or (
+        getattr(user, "is_staff", False) and not getattr(actor, "is_staff", False)
+    ):
         return True
     return not _permissions(user) <= _permissions(actor)
 
@@ -161,7 +160,9 @@ def _checked_start(starts_at: datetime | None, *, now: datetime) -> datetime:
         starts_at = timezone.make_aware(starts_at)
     if starts_at < now - GRACE:
         message = _("The start must not lie more than %(minutes)s minutes in the past.")
-        raise InvalidPass(message % {"minutes": int(GRACE.total_seconds()) // 60}, field="starts_at", code="start_in_past")
+        raise InvalidPass(
+            message % {"minutes": int(GRACE.total_seconds()) // 60}, field="starts_at", code="start_in_past"
+        )
     if starts_at > now + FURTHEST_START:
         message = _("The start must not lie more than %(days)s days ahead.")
         raise InvalidPass(message % {"days": FURTHEST_START.days}, field="starts_at", code="start_too_far")

@@ -44,7 +44,7 @@ class SignInMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         request.user = SimpleLazyObject(partial(_live_user, request, request.user))  # type: ignore[assignment]
-        request.auser = partial(_alive_user, request, request.auser)  # type: ignore[method-assign]
+        request.auser = partial(_alive_user, request, request.auser)
         response: HttpResponseBase | Awaitable[HttpResponseBase] = self.get_response(request)
         return response
 
@@ -52,13 +52,15 @@ class SignInMiddleware:
         self, request: HttpRequest, view: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]
     ) -> None:
         """Let views that take part in registration, and only them, see the holder of a pass."""
+        name = request.resolver_match.view_name if request.resolver_match else ""
+        if not registration_session.may_take_part(view, name):
+            return  # before the session is touched, which costs a query
         if SESSION_KEY not in request.session or DJANGO_SESSION_KEY in request.session:
             return  # anonymous, or a full session
-        name = request.resolver_match.view_name if request.resolver_match else ""
         if not registration_session.takes_part(view, name, request.GET):
             return
         request.user = SimpleLazyObject(partial(_holder, request))  # type: ignore[assignment]
-        request.auser = sync_to_async(partial(_holder, request))  # type: ignore[method-assign]
+        request.auser = sync_to_async(partial(_holder, request))
         if self.dress is not None:
             self.dress(request)
 

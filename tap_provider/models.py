@@ -47,7 +47,9 @@ class TemporaryAccessPassPolicy(models.Model):
     include_all_users = models.BooleanField(
         _("all users"), default=True, help_text=_("Off: only the groups and users included below.")
     )
-    included_groups = models.ManyToManyField("auth.Group", verbose_name=_("included groups"), blank=True, related_name="+")
+    included_groups = models.ManyToManyField(
+        "auth.Group", verbose_name=_("included groups"), blank=True, related_name="+"
+    )
     included_users = models.ManyToManyField(
         settings.AUTH_USER_MODEL, verbose_name=_("included users"), blank=True, related_name="+"
     )
@@ -109,7 +111,9 @@ class TemporaryAccessPassPolicy(models.Model):
         constraints = [
             models.CheckConstraint(condition=Q(id=1), name="tap_policy_one_row"),
             models.CheckConstraint(
-                condition=Q(minimum_lifetime_minutes__gte=SHORTEST_LIFETIME, maximum_lifetime_minutes__lte=LONGEST_LIFETIME),
+                condition=Q(
+                    minimum_lifetime_minutes__gte=SHORTEST_LIFETIME, maximum_lifetime_minutes__lte=LONGEST_LIFETIME
+                ),
                 name="tap_policy_lifetime_bounds",
             ),
             models.CheckConstraint(
@@ -118,7 +122,8 @@ class TemporaryAccessPassPolicy(models.Model):
                 name="tap_policy_lifetime_order",
             ),
             models.CheckConstraint(
-                condition=Q(passcode_length__gte=SHORTEST, passcode_length__lte=LONGEST), name="tap_policy_passcode_length"
+                condition=Q(passcode_length__gte=SHORTEST, passcode_length__lte=LONGEST),
+                name="tap_policy_passcode_length",
             ),
             models.CheckConstraint(
                 condition=Q(

@@ -90,7 +90,10 @@ def change_policy(*, actor: Any, now: datetime, **changes: Any) -> TemporaryAcce
         policy.save()
         for name, members in targets.items():
             getattr(policy, name).set(members)
-        detail = {**changes, **{name: sorted(str(member.pk) for member in members) for name, members in targets.items()}}
+        detail = {
+            **changes,
+            **{name: sorted(str(member.pk) for member in members) for name, members in targets.items()},
+        }
         audit.record(AuditEvent.Kind.POLICY_CHANGED, now=now, actor=actor, **detail)
         end_sessions_no_longer_allowed(now=now, actor=actor)
         signals.send_after_commit(signals.policy_changed, sender=TemporaryAccessPassPolicy, policy=policy, actor=actor)
@@ -115,7 +118,9 @@ def check_policy(policy: TemporaryAccessPassPolicy) -> None:
 
 def end_sessions_no_longer_allowed(*, now: datetime, actor: Any | None = None) -> int:
     """End open registration-only sessions that the policy does not allow; return how many."""
-    open_sign_ins = with_pass(SignIn.objects.not_ended().opened_by_a_pass().filter(deadline__gt=now).select_related("user"))
+    open_sign_ins = with_pass(
+        SignIn.objects.not_ended().opened_by_a_pass().filter(deadline__gt=now).select_related("user")
+    )
     return end_sign_ins(
         [sign_in for sign_in in open_sign_ins if not allows_sign_in(sign_in)],
         reason=SignIn.EndedReason.POLICY,
@@ -135,17 +140,18 @@ def _told(policy: TemporaryAccessPassPolicy, annotation: str) -> bool:
 
 
 def _targets(name: str, user_id: Any) -> QuerySet[Any]:
-    rows = getattr(TemporaryAccessPassPolicy, name).through._default_manager
+    rows: QuerySet[Any] = getattr(TemporaryAccessPassPolicy, name).through._default_manager.all()
     user_column = f"{get_user_model()._meta.model_name}_id"
     return rows.filter(**{"temporaryaccesspasspolicy_id": OuterRef("pk"), user_column: user_id})
 
 
 def _group_targets(name: str, user_id: Any) -> QuerySet[Any]:
-    rows = getattr(TemporaryAccessPassPolicy, name).through._default_manager
+    rows: QuerySet[Any] = getattr(TemporaryAccessPassPolicy, name).through._default_manager.all()
     try:
-        membership = get_user_model()._meta.get_field("groups").remote_field.through._default_manager
+        groups_field: Any = get_user_model()._meta.get_field("groups")
     except FieldDoesNotExist:  # a user model without groups: then no group ever matches
         return rows.none()
     user_column = f"{get_user_model()._meta.model_name}_id"
+    membership = groups_field.remote_field.through._default_manager
     groups = membership.filter(**{user_column: user_id}).values("group_id")
     return rows.filter(temporaryaccesspasspolicy_id=OuterRef("pk"), group_id__in=groups)

@@ -64,7 +64,9 @@ class _Candidate:
 
 
 @sensitive_variables("passcode")
-def redeem_pass(*, upn: str, passcode: str, client: Client, now: datetime, request: HttpRequest | None = None) -> SignIn:
+def redeem_pass(
+    *, upn: str, passcode: str, client: Client, now: datetime, request: HttpRequest | None = None
+) -> SignIn:
     """Spend a pass and return the sign-in that it opens.
 
     Raises TooManyAttempts (nothing was hashed), PasscodeNotAccepted (nobody is told why), or PassNotUsable with its

@@ -7,7 +7,6 @@ and only they see the holder as `request.user` (`middleware.SignInMiddleware`).
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.contrib.auth.models import AnonymousUser
@@ -23,6 +22,7 @@ from .sign_in import end_sign_in, put_in_session, sign_in_of_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from django.http import HttpRequest
 
@@ -101,12 +101,15 @@ def end(request: HttpRequest, *, reason: SignIn.EndedReason, now: datetime) -> N
     request.user = AnonymousUser()
 
 
+def may_take_part(view: Callable[..., Any], view_name: str) -> bool:
+    """Tell whether this view has opted in at all."""
+    return bool(getattr(view, "registration_session", False)) or view_name in settings.registration_views
+
+
 def takes_part(view: Callable[..., Any], view_name: str, query: QueryDict) -> bool:
-    """Tell whether this view, so called, has opted in."""
+    """Tell whether this view, so called, takes part in registration."""
     reach: Reach = getattr(view, "registration_session", False)
-    if callable(reach):
-        return reach(query)
-    return reach or view_name in settings.registration_views
+    return reach(query) if callable(reach) else may_take_part(view, view_name)
 
 
 def reaches(url: str) -> bool:

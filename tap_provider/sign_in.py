@@ -110,7 +110,8 @@ def find_sign_in(sign_in_id: str | UUID) -> SignIn | None:
         key = UUID(str(sign_in_id))
     except ValueError:
         return None
-    return with_pass(SignIn.objects.select_related("user")).filter(pk=key).first()
+    found: SignIn | None = with_pass(SignIn.objects.select_related("user")).filter(pk=key).first()
+    return found
 
 
 def with_pass(sign_ins: Any) -> Any:

@@ -82,13 +82,14 @@ def _network(address: str) -> str:
 
 
 def _add_one_or_retry(attempt: Attempt) -> None:
-    # MariaDB may choose one of two simultaneous upserts as a deadlock's victim; being one statement, it can be sent again.
+    # MariaDB may make one of two simultaneous upserts a deadlock's victim; being one statement, it can be sent again.
     for tries_left in reversed(range(_TRIES)):
         try:
             return _add_one(attempt)
         except OperationalError:
             if not tries_left or connections[router.db_for_write(AttemptCounter)].in_atomic_block:
                 raise
+    return None
 
 
 def _add_one(attempt: Attempt) -> None:

@@ -268,7 +268,9 @@ def _to(name: str, request: HttpRequest, *args: str, **query: str) -> HttpRespon
 def _next(request: HttpRequest) -> str:
     """Return where to go afterwards, if it is a place of ours."""
     wanted = request.POST.get("next", request.GET.get("next", ""))
-    ours = url_has_allowed_host_and_scheme(wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure())
+    ours = url_has_allowed_host_and_scheme(
+        wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    )
     return wanted if ours else ""
 
 

@@ -77,7 +77,7 @@ def holder_client(client: Client, robin: Any, issue: Callable[..., IssuedPass]) 
     issued = issue(robin)
     response = client.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": issued.passcode})
     assert response.status_code == 302
-    yield client
+    return client
 
 
 def in_ci() -> bool:

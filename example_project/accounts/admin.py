@@ -13,5 +13,7 @@ class UserAdmin(UserAuthenticationMethodsMixin, DjangoUserAdmin):
     list_display = ("upn", "first_name", "last_name", "is_staff", "is_active")
     search_fields = ("upn", "username", "first_name", "last_name")
     ordering = ("upn",)
-    fieldsets = ((None, {"fields": ("upn",)}), *DjangoUserAdmin.fieldsets)
-    add_fieldsets = ((None, {"classes": ("wide",), "fields": ("upn", "username", "usable_password", "password1", "password2")}),)
+    fieldsets = ((None, {"fields": ("upn",)}), *(DjangoUserAdmin.fieldsets or ()))
+    add_fieldsets = (
+        (None, {"classes": ("wide",), "fields": ("upn", "username", "usable_password", "password1", "password2")}),
+    )

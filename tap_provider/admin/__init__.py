@@ -1,8 +1,8 @@
 """django-admin: the policy, the passes, and the records.
 
-    policy      the one policy, changed by the verb
-    passes      a user's authentication methods; issue, show once, revoke
-    records     sign-ins and audit events, to read only
+policy      the one policy, changed by the verb
+passes      a user's authentication methods; issue, show once, revoke
+records     sign-ins and audit events, to read only
 """
 
 from .passes import TemporaryAccessPassAdmin, UserAuthenticationMethodsMixin

@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.options import csrf_protect_m
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.widgets import AdminSplitDateTime, AdminTextareaWidget
 from django.contrib.auth import get_user_model
@@ -52,7 +51,7 @@ class IssuePassAdminForm(IssuePassForm):
 class UserAuthenticationMethodsMixin:
     """Put this before the base of the site's own user admin: it adds *Authentication methods* to each user's page."""
 
-    change_form_template = "tap_provider/admin/user_change_form.html"
+    change_form_template: Any = "tap_provider/admin/user_change_form.html"
 
 
 @admin.register(TemporaryAccessPass)
@@ -123,11 +122,8 @@ class TemporaryAccessPassAdmin(admin.ModelAdmin):
         """Choose which method to add: an administrator can add a Temporary Access Pass."""
         if not self.has_add_permission(request):
             raise PermissionDenied
-        return self._render(
-            request, "add_method.html", title=_("Add authentication method"), user_shown=_find(user_id)
-        )
+        return self._render(request, "add_method.html", title=_("Add authentication method"), user_shown=_find(user_id))
 
-    @csrf_protect_m
     @sensitive_variables("issued")
     def issue_view(self, request: HttpRequest, user_id: str) -> HttpResponse:
         """Issue a pass and show its passcode, this once."""
@@ -157,7 +153,6 @@ class TemporaryAccessPassAdmin(admin.ModelAdmin):
             high_minutes=policy.maximum_lifetime // timedelta(minutes=1),
         )
 
-    @csrf_protect_m
     def revoke_view(self, request: HttpRequest, user_id: str) -> HttpResponse:
         """Ask, then revoke."""
         if not self.has_delete_permission(request):
@@ -173,7 +168,9 @@ class TemporaryAccessPassAdmin(admin.ModelAdmin):
             else:
                 messages.success(request, _("The Temporary Access Pass was revoked, and what it had opened has ended."))
             return HttpResponseRedirect(_url("", user))
-        return self._render(request, "revoke_pass.html", title=_("Revoke Temporary Access Pass"), user_shown=user, held=held)
+        return self._render(
+            request, "revoke_pass.html", title=_("Revoke Temporary Access Pass"), user_shown=user, held=held
+        )
 
     def _render_passcode(self, request: HttpRequest, user: Any, issued: IssuedPass) -> HttpResponse:
         response = self._render(

@@ -68,7 +68,7 @@ def sign_in_with_password(request: HttpRequest, *, upn: str, password: str, now:
         _record_refusal(request, named, reason="password", now=now)
         raise SignInRefused(_("That user name and password do not match."), code="password_not_accepted")
     take_back(attempt)
-    backend: str = user.backend  # type: ignore[attr-defined]
+    backend: str = user.backend
     if second_factor_kind(user) is None:
         sign_in(request, user, used=[USED_PASSWORD], backend=backend)
         return True
@@ -99,7 +99,9 @@ def sign_in_with_second_factor(request: HttpRequest, *, user: Any, kind: MethodK
     used = kind.verify_second_factor(user, form)
     if used is None:
         _record_refusal(request, user, reason=kind.slug, now=now)
-        raise SignInRefused(_("That code is not right. Wait for the next one, then try again."), code="code_not_accepted")
+        raise SignInRefused(
+            _("That code is not right. Wait for the next one, then try again."), code="code_not_accepted"
+        )
     take_back(attempt)
     backend = request.session.pop(PENDING_KEY)["backend"]
     sign_in(request, user, used=[USED_PASSWORD, used], backend=backend)

@@ -101,14 +101,16 @@ class MethodKind(ABC):
 
     # Registering: kinds with a form implement these three, kinds with a ceremony bring `urls` instead.
 
-    def begin_registration(self, request: HttpRequest, user: Any) -> None:
+    def begin_registration(self, request: HttpRequest, user: Any) -> None:  # noqa: B027 a ceremony needs none
         """Prepare a registration and remember it in the session (never a secret: only a reference)."""
 
     def registration_page(self, request: HttpRequest, user: Any, data: Any | None = None) -> RegistrationPage | None:
         """Return the page of the registration under way, or None if none is."""
         return None
 
-    def complete_registration(self, request: HttpRequest, user: Any, page: RegistrationPage, *, now: datetime) -> Method:
+    def complete_registration(
+        self, request: HttpRequest, user: Any, page: RegistrationPage, *, now: datetime
+    ) -> Method:
         """Verify the new method and make it count. Raises MethodNotVerified."""
         raise NotImplementedError
 

@@ -53,8 +53,8 @@ BACKEND = "tap_provider.methods.passkey.PasskeyBackend"
 class PasskeyBackend(WebAuthnBackend, BaseBackend):
     """The library's backend with Django's asynchronous methods, which it lacks (`await request.auser()` is a 500)."""
 
-    def authenticate(self, request: HttpRequest, webauthn_credential: Any = None) -> Any | None:
-        user = super().authenticate(request, webauthn_credential=webauthn_credential)
+    def authenticate(self, request: HttpRequest | None, webauthn_credential: Any = None) -> Any | None:  # type: ignore[override]
+        user: Any = super().authenticate(request, webauthn_credential=webauthn_credential)
         if user is not None:
             user.tap_passkey = webauthn_credential
         return user
@@ -153,7 +153,9 @@ class _Registration:
         return PasskeyHelper(self.request)
 
     def user_is_mfa_enrolled(self, user: Any) -> bool:
-        return False  # the library would ask for the method that was lost; `check_can_register` asks for the right thing
+        return (
+            False  # the library would ask for the method that was lost; `check_can_register` asks for the right thing
+        )
 
     def check_can_register(self) -> None:
         sign_in = sign_in_of_session(self.request)

@@ -51,7 +51,9 @@ class PasswordKind(MethodKind):
             return None  # a full session changes its password where the site asks for the current one
         return RegistrationPage("tap_provider/methods/password_register.html", SetPasswordForm(user, data))
 
-    def complete_registration(self, request: HttpRequest, user: Any, page: RegistrationPage, *, now: datetime) -> Method:
+    def complete_registration(
+        self, request: HttpRequest, user: Any, page: RegistrationPage, *, now: datetime
+    ) -> Method:
         if not page.form.is_valid():
             raise MethodNotVerified(_("Choose another password."))
         page.form.save()  # type: ignore[attr-defined]

@@ -57,7 +57,9 @@ def guard_registration(*, sign_in: SignIn | None, policy: ResolvedPolicy, now: d
         return
     is_strong = Level(sign_in.level).rank >= Level.MULTI_FACTOR.rank
     if not is_strong and (policy.require_strong_authentication_to_register or has_strong_method(sign_in.user)):
-        message = _("Your sign-in is not strong enough. Sign in with a stronger method, or with a Temporary Access Pass.")
+        message = _(
+            "Your sign-in is not strong enough. Sign in with a stronger method, or with a Temporary Access Pass."
+        )
         raise RegistrationNotAllowed(message, code="not_strong_enough")
     if sign_in.authenticated_at is None or now - sign_in.authenticated_at > FRESHNESS:
         raise RegistrationNotAllowed(_("It is a while since you signed in. Sign in again to go on."), code="not_fresh")

@@ -70,22 +70,30 @@ class TotpKind(MethodKind):
         key = b32encode(device.bin_key).decode().rstrip("=")
         context = {
             "qr_code": mark_safe(  # noqa: S308 segno's SVG of our own URL
-                segno.make(device.config_url, error="m").svg_inline(scale=5, border=4, omitsize=True, title=str(_("QR code")))
+                segno.make(device.config_url, error="m").svg_inline(
+                    scale=5, border=4, omitsize=True, title=str(_("QR code"))
+                )
             ),
             "key": " ".join(key[i : i + 4] for i in range(0, len(key), 4)),
         }
         return RegistrationPage("tap_provider/methods/totp_register.html", TotpForm(data), context)
 
-    def complete_registration(self, request: HttpRequest, user: Any, page: RegistrationPage, *, now: datetime) -> Method:
+    def complete_registration(
+        self, request: HttpRequest, user: Any, page: RegistrationPage, *, now: datetime
+    ) -> Method:
         with transaction.atomic():
             devices = TOTPDevice.objects.select_for_update().filter(user=user, confirmed=False)
             device = devices.filter(pk=request.session.get(PENDING_KEY)).first()
-            verified = device is not None and page.form.is_valid() and device.verify_token(page.form.cleaned_data["code"])
+            verified = (
+                device is not None and page.form.is_valid() and device.verify_token(page.form.cleaned_data["code"])
+            )
             if device is not None and verified:
                 device.confirmed = True
                 device.save(update_fields=["confirmed"])
         if device is None or not verified:  # outside the transaction, which must keep the throttle's count
-            raise MethodNotVerified(_("That code is not right. Wait for the next one, and check the clock of your phone."))
+            raise MethodNotVerified(
+                _("That code is not right. Wait for the next one, and check the clock of your phone.")
+            )
         del request.session[PENDING_KEY]
         return _method(device)
 
@@ -102,6 +110,4 @@ class TotpKind(MethodKind):
 
 
 def _method(device: Any) -> Method:
-    return Method(
-        id=str(device.pk), name=device.name, created_at=device.created_at, last_used_at=device.last_used_at
-    )
+    return Method(id=str(device.pk), name=device.name, created_at=device.created_at, last_used_at=device.last_used_at)

@@ -1,7 +1,7 @@
-"""django-oauth-toolkit made to tell and enforce the authentication context. An app of its own: install it if you use it.
+"""django-oauth-toolkit made to tell and enforce the authentication context: an app of its own.
 
-    models      contexts of codes and tokens (keyed by digest, no foreign key to a swappable model), relying parties
-    contexts    which sign-in stands behind a code or a token, and does it still live
-    validator   `OAUTH2_VALIDATOR_CLASS`: the gates at code, token and every use; honest claims
-    views, urls over the toolkit's: `path("o/", include("tap_provider.oidc.urls"))`
+models      contexts of codes and tokens (keyed by digest, no foreign key to a swappable model), relying parties
+contexts    which sign-in stands behind a code or a token, and does it still live
+validator   `OAUTH2_VALIDATOR_CLASS`: the gates at code, token and every use; honest claims
+views, urls over the toolkit's: `path("o/", include("tap_provider.oidc.urls"))`
 """

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import Warning as CheckWarning
 from django.urls import NoReverseMatch, resolve, reverse
 from oauth2_provider.settings import oauth2_settings
 
@@ -37,7 +38,11 @@ def check_scopes(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     if not missing:
         return []
     hint = 'Add them to OAUTH2_PROVIDER["SCOPES"].'
-    return [Warning(f"Clients that host registration ask for scopes that are not offered: {missing}.", hint=hint, id=W103)]
+    return [
+        CheckWarning(
+            f"Clients that host registration ask for scopes that are not offered: {missing}.", hint=hint, id=W103
+        )
+    ]
 
 
 def check_views(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:

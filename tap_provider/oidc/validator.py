@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -13,16 +13,18 @@ from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error
 
 from ..authentication_context import context_of
 from ..hooks import get_hooks
-from ..models import SignIn
 from . import request_context
 from .contexts import is_live, remember_code, remember_tokens, sign_in_of_code, sign_in_of_token
 from .models import may_host_registration
+
+if TYPE_CHECKING:
+    from ..models import SignIn
 
 REGISTRATION_SCOPES = frozenset({"openid", "profile", "email", "method_registration"})
 """All that a client is granted from a registration-only session."""
 
 
-class TapOAuth2Validator(OAuth2Validator):  # type: ignore[misc]
+class TapOAuth2Validator(OAuth2Validator):
     # At the authorization endpoint.
 
     def validate_silent_login(self, request: Any) -> bool:
@@ -42,7 +44,9 @@ class TapOAuth2Validator(OAuth2Validator):  # type: ignore[misc]
         )
         return any(token.allow_scopes(request.scopes) for token in tokens)
 
-    def save_authorization_code(self, client_id: str, code: dict[str, Any], request: Any, *args: Any, **kw: Any) -> None:
+    def save_authorization_code(
+        self, client_id: str, code: dict[str, Any], request: Any, *args: Any, **kw: Any
+    ) -> None:
         """The last gate before any code exists."""
         sign_in = request_context.take(request)
         now = timezone.now()
@@ -75,7 +79,9 @@ class TapOAuth2Validator(OAuth2Validator):  # type: ignore[misc]
             token["expires_in"] = min(int(token["expires_in"]), _seconds_left(sign_in, now=now))
         result = super().save_bearer_token(token, request, *args, **kwargs)
         if sign_in is not None:
-            remember_tokens([token[key] for key in ("access_token", "refresh_token") if token.get(key)], sign_in, now=now)
+            remember_tokens(
+                [token[key] for key in ("access_token", "refresh_token") if token.get(key)], sign_in, now=now
+            )
         return result
 
     def get_id_token_dictionary(self, token: Any, token_handler: Any, request: Any) -> tuple[dict[str, Any], datetime]:

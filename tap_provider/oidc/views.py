@@ -45,7 +45,7 @@ def _allow_some_clients(view: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @method_decorator(_allow_some_clients, name="dispatch")
-class AuthorizationView(ToolkitAuthorizationView):  # type: ignore[misc]
+class AuthorizationView(ToolkitAuthorizationView):
     """Carries the session's sign-in into the code, and cuts scopes where it is registration-only."""
 
     sign_in: SignIn | None = None
@@ -96,7 +96,7 @@ class AuthorizationView(ToolkitAuthorizationView):  # type: ignore[misc]
         return kept
 
 
-class IntrospectTokenView(ToolkitIntrospectTokenView):  # type: ignore[misc]
+class IntrospectTokenView(ToolkitIntrospectTokenView):
     """Inactive with its sign-in, and telling the context of an active token (RFC 9470 §6.2)."""
 
     @staticmethod
@@ -119,5 +119,7 @@ class IntrospectTokenView(ToolkitIntrospectTokenView):  # type: ignore[misc]
 
 
 def _user_of(token_value: str) -> Any:
-    token = get_access_token_model().objects.select_related("user").filter(token_checksum=digest_of(token_value)).first()
+    token = (
+        get_access_token_model().objects.select_related("user").filter(token_checksum=digest_of(token_value)).first()
+    )
     return None if token is None else token.user

@@ -56,7 +56,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         minutes = options["lifetime"]
         if minutes is not None and not SHORTEST_LIFETIME <= minutes <= LONGEST_LIFETIME:
-            raise CommandError(f"A lifetime lies between {SHORTEST_LIFETIME} and {LONGEST_LIFETIME} minutes.", returncode=2)
+            raise CommandError(
+                f"A lifetime lies between {SHORTEST_LIFETIME} and {LONGEST_LIFETIME} minutes.", returncode=2
+            )
         if not 1 <= options["port"] <= 65_534:
             raise CommandError("A port lies between 1 and 65534.", returncode=2)
         addresses = Addresses(port=options["port"])

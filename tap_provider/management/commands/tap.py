@@ -53,7 +53,9 @@ class Command(BaseCommand):
         issue.add_argument("--starts-at", metavar="TIME", type=_time, help="ISO 8601; default: now")
         issue.add_argument("--lifetime", metavar="MINUTES", type=int, help="default: the policy's")
         issue.add_argument("--one-time", action="store_const", const=True, help="the pass works once")
-        issue.add_argument("--multi-use", dest="one_time", action="store_const", const=False, help="it works until it expires")
+        issue.add_argument(
+            "--multi-use", dest="one_time", action="store_const", const=False, help="it works until it expires"
+        )
         issue.add_argument("--reason", default="", help="why, and how the person was identified")
         show = verbs.add_parser("show", help="show a user's pass, never its passcode")
         show.add_argument("upn", metavar="UPN")
