@@ -1,23 +1,18 @@
-"""What the demo needs in its database: people, the policy, OpenID clients and key, and one pass. Seeding twice is fine.
+"""What the demo needs in its database: people, the policy, OpenID clients, and one pass. Seeding twice is fine.
 
 Every secret is made anew at each seeding, so nothing secret is ever committed or left over.
 """
 
 from __future__ import annotations
 
-import os
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.urls import reverse
 from oauth2_provider.models import get_application_model
-from oauth2_provider.settings import oauth2_settings
 
 from tap_provider.issue import IssuedPass, issue_pass
 from tap_provider.models import TemporaryAccessPassPolicy
@@ -26,7 +21,6 @@ from tap_provider.policy import change_policy
 
 if TYPE_CHECKING:
     from datetime import datetime
-    from pathlib import Path
 
 ADMINISTRATOR = "admin@example.test"
 HOLDER = "robin@example.test"
@@ -56,18 +50,6 @@ class Addresses:
 
     def page(self, name: str) -> str:
         return self.base_url + reverse(f"tap_provider:{name}")
-
-
-def ensure_signing_key(path: Path) -> None:
-    """Make the provider's RSA key unless there is one, readable by its owner only."""
-    if not path.exists():
-        key = rsa.generate_private_key(public_exponent=65_537, key_size=2048)
-        pem = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(pem)
 
 
 def seed(
@@ -151,10 +133,3 @@ def _client(name: str, title: str, addresses: Addresses) -> dict[str, str]:
         client_id=client_id, defaults={"may_host_registration": name == "registration"}
     )
     return {"client_id": client_id, "client_secret": client_secret, "redirect_uri": redirect_uri}
-
-
-def reload_signing_key(path: Path) -> None:
-    """Let this process use a key that was made after its settings were read."""
-    if not settings.OAUTH2_PROVIDER["OIDC_RSA_PRIVATE_KEY"]:
-        settings.OAUTH2_PROVIDER["OIDC_RSA_PRIVATE_KEY"] = path.read_text()
-        oauth2_settings.reload()

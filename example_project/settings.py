@@ -1,17 +1,18 @@
 """Settings of the example, from the environment; without one, a development site on SQLite below `var/`.
 
 DATABASE_URL    default: SQLite in var/           BASE_URL                where browsers reach the site
-CACHE_URL       default: local memory             OIDC_RSA_PRIVATE_KEY    default: var/oidc.pem, made by the demo
+CACHE_URL       default: local memory             OIDC_RSA_PRIVATE_KEY    default: var/oidc.pem, made on first use
 SECRET_KEY      default: var/secret_key, made on first use
 DEBUG           default: off                      ALLOWED_HOSTS           default: localhost, 127.0.0.1
 """
 
-import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import environ
 from django.core.management.utils import get_random_secret_key
+
+from example_project.kept_secrets import kept_secret, new_signing_key
 
 env = environ.Env()
 
@@ -19,20 +20,8 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var")))
 
 
-def kept_secret(name: str) -> str:
-    """Return a secret that is made on first use and kept in a file that only its owner reads."""
-    VAR_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = VAR_DIR / name
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(get_random_secret_key() + get_random_secret_key())
-    except FileExistsError:
-        pass
-    return path.read_text()
-
-
 DEBUG = env.bool("DEBUG", default=False)
-SECRET_KEY = env.str("SECRET_KEY", default="") or kept_secret("secret_key")
+SECRET_KEY = env.str("SECRET_KEY", default="") or kept_secret(VAR_DIR / "secret_key", get_random_secret_key)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1"])
 BASE_URL = env.str("BASE_URL", default="http://localhost:8000").rstrip("/")
 IS_SECURE = BASE_URL.startswith("https://")
@@ -93,7 +82,8 @@ TEMPLATES = [
     }
 ]
 
-DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'example.sqlite3'}")}
+database_url = env.str("DATABASE_URL", default="") or f"sqlite:///{VAR_DIR / 'example.sqlite3'}"
+DATABASES = {"default": env.db_url_config(database_url)}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
@@ -103,7 +93,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
 else:
     DATABASES["default"]["CONN_MAX_AGE"] = 60
 
-CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}
+CACHES = {"default": env.cache_url_config(env.str("CACHE_URL", default="") or "locmemcache://")}
 
 AUTH_USER_MODEL = "accounts.User"
 AUTH_PASSWORD_VALIDATORS = [
@@ -141,13 +131,12 @@ OTP_WEBAUTHN_ALLOWED_ORIGINS = [BASE_URL]
 OTP_TOTP_ISSUER = "tap_provider example"
 
 # The OpenID provider.
-OIDC_KEY_FILE = VAR_DIR / "oidc.pem"
 OAUTH2_PROVIDER = {
     "OAUTH2_VALIDATOR_CLASS": "tap_provider.oidc.validator.TapOAuth2Validator",
     "OIDC_ENABLED": True,
     "OIDC_ISS_ENDPOINT": f"{BASE_URL}/o",
     "OIDC_RSA_PRIVATE_KEY": env.str("OIDC_RSA_PRIVATE_KEY", multiline=True, default="")
-    or (OIDC_KEY_FILE.read_text() if OIDC_KEY_FILE.exists() else ""),
+    or kept_secret(VAR_DIR / "oidc.pem", new_signing_key),
     "OIDC_RESPONSE_TYPES_SUPPORTED": ["code"],
     "OIDC_RP_INITIATED_LOGOUT_ENABLED": True,
     "SCOPES": {
@@ -162,12 +151,17 @@ OAUTH2_PROVIDER = {
     "ID_TOKEN_EXPIRE_SECONDS": 3600,
     "REFRESH_TOKEN_EXPIRE_SECONDS": 14 * 24 * 3600,
     "REFRESH_TOKEN_REUSE_PROTECTION": True,
-    "ALLOWED_REDIRECT_URI_SCHEMES": ["http", "https"],
-    "COMPLIANT_BCP_RFC9700_PKCE_METHOD": True,
+    "ALLOWED_REDIRECT_URI_SCHEMES": ["https"] if IS_SECURE else ["http", "https"],
     "COMPLIANT_BCP_RFC9700_IMPLICIT_GRANT": True,
     "COMPLIANT_BCP_RFC9700_PASSWORD_GRANT": True,
+    "COMPLIANT_BCP_RFC9700_PKCE_METHOD": True,
     "COMPLIANT_BCP_RFC9700_ACCESS_TOKEN_TRANSPORT": True,
     "COMPLIANT_BCP_RFC9700_AUTHZ_RESPONSE_ISS": True,
+    "COMPLIANT_BCP_RFC9700_TOKEN_STORAGE": True,
+    "COMPLIANT_BCP_RFC9700_REFRESH_TOKEN": True,
+    "COMPLIANT_BCP_RFC9700_REDIRECT_URI_SCHEME": IS_SECURE,
+    "COMPLIANT_BCP_RFC9700_REDIRECT_URI_MATCHING": True,
+    "COMPLIANT_BCP_RFC9700_PKCE_REQUIRED": True,
 }
 
 LOGGING = {

@@ -21,7 +21,7 @@ class UpnField(forms.CharField):
 class PassSignInForm(forms.Form):
     upn = UpnField(help_text=_("Usually your e-mail address at work or school."))
     passcode = forms.CharField(
-        label=_("Temporary Access Pass"),
+        label=_("Passcode"),
         help_text=_("Capital or small letters, with or without dashes."),
         strip=False,
         widget=forms.TextInput(

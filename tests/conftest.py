@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from threading import Barrier
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.db import connections
 from django.test import Client
 from django.utils import timezone
 
 from tap_provider.issue import IssuedPass, issue_pass
+from tap_provider.passcode import PasscodeHasher
 from tap_provider.policy import change_policy
+
+from .softauthn import SoftAuthenticator, register_passkey
+from .softauthn import sign_in_with_passkey as ceremony
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -78,6 +86,95 @@ def holder_client(client: Client, robin: Any, issue: Callable[..., IssuedPass]) 
     response = client.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": issued.passcode})
     assert response.status_code == 302
     return client
+
+
+@pytest.fixture
+def passkey(robin: Any, issue: Callable[..., IssuedPass]) -> SoftAuthenticator:
+    """Robin's passkey, registered with a pass in a browser that nobody uses any more."""
+    browser, authenticator = Client(), SoftAuthenticator()
+    browser.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": issue(robin).passcode})
+    assert register_passkey(browser, authenticator).status_code == 200
+    return authenticator
+
+
+@pytest.fixture
+def passkey_client(passkey: SoftAuthenticator) -> Client:
+    """A browser of its own in Robin's full session, signed in with the passkey."""
+    browser = Client()
+    assert ceremony(browser, passkey).status_code == 200
+    return browser
+
+
+@pytest.fixture
+def grant() -> Callable[..., Any]:
+    """Give a user permissions by codename; returns the user read anew, as permissions are cached on the object."""
+
+    def grant_to(user: Any, *codenames: str) -> Any:
+        permissions = Permission.objects.filter(codename__in=codenames)
+        assert len(permissions) == len(codenames)
+        user.user_permissions.add(*permissions)
+        return type(user)._default_manager.get(pk=user.pk)
+
+    return grant_to
+
+
+@pytest.fixture
+def helpdesk(make_user: Callable[..., Any], grant: Callable[..., Any]) -> Any:
+    """Somebody who may issue and revoke passes, and nothing else."""
+    user = make_user("helpdesk", is_staff=True)
+    return grant(user, "add_temporaryaccesspass", "delete_temporaryaccesspass")
+
+
+class CountingHasher(PasscodeHasher):
+    """A hasher as a site may name one: cheap, and it notes each computation and lets something happen meanwhile."""
+
+    time_cost, memory_cost = 1, 8
+    computed: list[str] = []
+    meanwhile: Callable[[], Any] | None = None
+
+    def encode(self, password: str, salt: str) -> str:
+        self._note("encode")
+        return super().encode(password, salt)
+
+    def verify(self, password: str, encoded: str) -> bool:
+        self._note("verify")
+        return super().verify(password, encoded)
+
+    @classmethod
+    def _note(cls, computation: str) -> None:
+        cls.computed.append(computation)
+        meanwhile, cls.meanwhile = cls.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+
+
+@pytest.fixture
+def hasher(settings: Any) -> Iterator[type[CountingHasher]]:
+    """Have the setting name the counting hasher: `hasher.computed` lists what was computed."""
+    settings.TAP_PROVIDER_PASSCODE_HASHER = "tests.conftest.CountingHasher"
+    CountingHasher.computed.clear()
+    CountingHasher.meanwhile = None
+    yield CountingHasher
+    CountingHasher.computed.clear()
+    CountingHasher.meanwhile = None
+
+
+def all_at_once(*calls: Callable[[], Any]) -> list[Any]:
+    """Call each in a thread of its own, let go together; return what they returned or raised."""
+    gate = Barrier(len(calls))
+
+    def run(call: Callable[[], Any]) -> Any:
+        try:
+            connections["default"].ensure_connection()  # so that they meet in the work, not in connecting
+            gate.wait(timeout=60)
+            return call()
+        except Exception as error:  # noqa: BLE001 the test looks at whatever it was
+            return error
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(max_workers=len(calls)) as threads:
+        return list(threads.map(run, calls))
 
 
 def in_ci() -> bool:

@@ -7,9 +7,6 @@ import tempfile
 os.environ.setdefault("VAR_DIR", tempfile.mkdtemp(prefix="tap-provider-tests-"))
 os.environ.setdefault("SECRET_KEY", "tests-only-" + "x" * 40)
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-
 from example_project.settings import *  # noqa: F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # passwords are not what is tested here
@@ -20,11 +17,3 @@ WHITENOISE_AUTOREFRESH = True
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":  # noqa: F405
     # A file, not memory: threads must meet in it as they do in production.
     DATABASES["default"]["TEST"] = {"NAME": str(VAR_DIR / "tests.sqlite3")}  # noqa: F405
-
-_key = rsa.generate_private_key(public_exponent=65_537, key_size=2048)
-OAUTH2_PROVIDER = {
-    **OAUTH2_PROVIDER,  # noqa: F405
-    "OIDC_RSA_PRIVATE_KEY": _key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode(),
-}

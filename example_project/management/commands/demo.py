@@ -15,7 +15,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from example_project.seed import Addresses, ensure_signing_key, reload_signing_key, seed
+from example_project.seed import Addresses, seed
 from tap_provider.exceptions import TapError
 from tap_provider.models import LONGEST_LIFETIME, SHORTEST_LIFETIME
 
@@ -62,8 +62,6 @@ class Command(BaseCommand):
         if not 1 <= options["port"] <= 65_534:
             raise CommandError("A port lies between 1 and 65534.", returncode=2)
         addresses = Addresses(port=options["port"])
-        ensure_signing_key(settings.OIDC_KEY_FILE)
-        reload_signing_key(settings.OIDC_KEY_FILE)
         call_command("migrate", verbosity=0, interactive=False)
         try:
             seeded = seed(
