@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from django.contrib.auth.signals import user_login_failed
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
@@ -141,13 +141,15 @@ def _spend(candidate: _Candidate, attempt: Attempt, *, client: Client, now: date
 
 def _spend_row(held: TemporaryAccessPass, *, now: datetime) -> bool:
     # Expiry, start, use and the very hash that was verified are one decision with the write.
+    unspent = {"redemption_count": 0} if held.is_usable_once else {}
     return bool(
         TemporaryAccessPass.objects.filter(
-            Q(is_usable_once=False) | Q(redemption_count=0),
             pk=held.pk,
             passcode_hash=held.passcode_hash,
+            is_usable_once=held.is_usable_once,
             starts_at__lte=now,
             expires_at__gt=now,
+            **unspent,
         ).update(redemption_count=F("redemption_count") + 1, redeemed_at=now, failed_attempts=0)
     )
 

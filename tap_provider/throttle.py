@@ -17,7 +17,6 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from django.db import OperationalError, connections, router
-from django.db.models import F
 from django.utils.crypto import salted_hmac
 
 from .exceptions import TooManyAttempts
@@ -52,15 +51,14 @@ def count_attempt(*, purpose: str, upn: str, address: str | None, now: datetime)
     if address is not None:
         limits[_digest(purpose, "address", _network(address))] = MOST_FROM_ADDRESS
     attempt = Attempt(limits=tuple(sorted(limits.items())), minute=int(now.timestamp()) // 60)
-    _add_one_or_retry(attempt)
+    _add_or_retry(attempt, 1)
     _judge(attempt, now=now)
     return attempt
 
 
 def take_back(attempt: Attempt) -> None:
-    """Uncount this attempt, because it was no wrong guess. One statement a counter, in the order of all locking."""
-    for digest in attempt.digests:
-        AttemptCounter.objects.filter(digest=digest, minute=attempt.minute, count__gt=0).update(count=F("count") - 1)
+    """Uncount this attempt, because it was no wrong guess. One statement."""
+    _add(attempt, -1)
 
 
 def sweep(*, now: datetime) -> int:
@@ -81,31 +79,34 @@ def _network(address: str) -> str:
     return str(ip_network((parsed, 64), strict=False)) if isinstance(parsed, IPv6Address) else str(parsed)
 
 
-def _add_one_or_retry(attempt: Attempt) -> None:
+def _add_or_retry(attempt: Attempt, number: int) -> None:
     # MariaDB may make one of two simultaneous upserts a deadlock's victim; being one statement, it can be sent again.
     for tries_left in reversed(range(_TRIES)):
         try:
-            return _add_one(attempt)
+            return _add(attempt, number)
         except OperationalError:
             if not tries_left or connections[router.db_for_write(AttemptCounter)].in_atomic_block:
                 raise
-    return None
 
 
-def _add_one(attempt: Attempt) -> None:
-    # Django's bulk_create can overwrite on conflict, but not add: hence the one raw statement of this project.
+def _add(attempt: Attempt, number: int) -> None:
+    # Django's bulk_create can overwrite on conflict, but not add: hence the one raw statement of this project. The rows
+    # are always locked in the order of their digests, so that no two of these can wait for each other.
     connection = connections[router.db_for_write(AttemptCounter)]
     quote = connection.ops.quote_name
     table, digest, minute, count = map(quote, (AttemptCounter._meta.db_table, "digest", "minute", "count"))
     on_conflict = (
-        f"ON DUPLICATE KEY UPDATE {count} = {count} + 1"
+        f"ON DUPLICATE KEY UPDATE {count} = {count} + (%s)"
         if connection.vendor == "mysql"
-        else f"ON CONFLICT ({digest}, {minute}) DO UPDATE SET {count} = {table}.{count} + 1"
+        else f"ON CONFLICT ({digest}, {minute}) DO UPDATE SET {count} = {table}.{count} + (%s)"
     )
-    rows = ", ".join(["(%s, %s, 1)"] * len(attempt.limits))
-    values = [value for name in attempt.digests for value in (name, attempt.minute)]
+    rows = ", ".join(["(%s, %s, %s)"] * len(attempt.limits))
+    values = [value for name in attempt.digests for value in (name, attempt.minute, max(number, 0))]
     with connection.cursor() as cursor:
-        cursor.execute(f"INSERT INTO {table} ({digest}, {minute}, {count}) VALUES {rows} {on_conflict}", values)  # noqa: S608 names are our own
+        cursor.execute(
+            f"INSERT INTO {table} ({digest}, {minute}, {count}) VALUES {rows} {on_conflict}",  # noqa: S608 our own names
+            [*values, number],
+        )
 
 
 def _judge(attempt: Attempt, *, now: datetime) -> None:
