@@ -74,7 +74,9 @@ def _hash_rate(seconds: float) -> float:
 
     with ProcessPoolExecutor(WORKERS) as processes:
         one = partial(PasscodeHasher().encode, "0123456789", "salt" * 5)
-        return sum(future.result() for future in [processes.submit(call_rate, one, seconds=seconds) for _ in range(WORKERS)])
+        return sum(
+            future.result() for future in [processes.submit(call_rate, one, seconds=seconds) for _ in range(WORKERS)]
+        )
 
 
 def _prepare(users: int) -> tuple[list[dict[str, str]], list[dict[str, str]]]:

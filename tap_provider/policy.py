@@ -156,7 +156,7 @@ def _composed(using: str) -> tuple[str, tuple[Any, ...]]:
 class _TheUser(Value):
     """Stands for the user's key until the query is sent."""
 
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:  # type: ignore[override]
         return "%s", [_THE_USER]
 
 

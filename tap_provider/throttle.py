@@ -83,10 +83,12 @@ def _add_or_retry(attempt: Attempt, number: int) -> None:
     # MariaDB may make one of two simultaneous upserts a deadlock's victim; being one statement, it can be sent again.
     for tries_left in reversed(range(_TRIES)):
         try:
-            return _add(attempt, number)
+            _add(attempt, number)
         except OperationalError:
             if not tries_left or connections[router.db_for_write(AttemptCounter)].in_atomic_block:
                 raise
+        else:
+            return
 
 
 def _add(attempt: Attempt, number: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.contrib.auth import get_user_model
 from django.http import HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
@@ -24,7 +25,7 @@ CHANGE_URL = "admin:tap_provider_temporaryaccesspasspolicy_change"
 class PolicyAdmin(admin.ModelAdmin):
     form = PolicyForm
     filter_horizontal = ("included_groups", "excluded_groups")
-    autocomplete_fields = ("included_users", "excluded_users")
+    raw_id_fields = ("included_users", "excluded_users")
     fieldsets = [
         (None, {"fields": ["enabled"]}),
         (
@@ -68,6 +69,11 @@ class PolicyAdmin(admin.ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    def get_autocomplete_fields(self, request: HttpRequest) -> tuple[str, ...]:
+        """Search for users where the site's own user admin can be searched; else their keys are typed."""
+        user_admin = self.admin_site._registry.get(get_user_model())
+        return self.raw_id_fields if user_admin is not None and user_admin.search_fields else ()
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """There is one policy: go to it."""

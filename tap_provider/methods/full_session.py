@@ -120,6 +120,7 @@ def record_login(sender: type[Any], request: HttpRequest, user: Any, **kwargs: A
         end_sign_in(previous, reason=SignIn.EndedReason.SIGNED_IN_ANEW, now=now)
         if previous.is_registration_only:
             _strip(request, user)
+    request.session.pop(PENDING_KEY, None)  # whoever was half-way in is no longer
     used: list[UsedMethod] | None = request.__dict__.pop("_tap_used_methods", None)
     if used is None:
         used = used_by_login(user, request.session.get(BACKEND_SESSION_KEY, ""))

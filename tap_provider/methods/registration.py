@@ -18,7 +18,7 @@ from ..exceptions import MethodNotVerified, RegistrationNotAllowed
 from ..models import AuditEvent, Level, SignIn
 from ..policy import ResolvedPolicy, resolve_policy
 from ..registration_session import why_over
-from ..sign_in import Client
+from ..sign_in import Client, find_sign_in
 from .registry import all_kinds, registrable_kinds
 
 if TYPE_CHECKING:
@@ -109,7 +109,8 @@ def record_registration(
 
     Guards once more, so that whatever happened since the page was shown counts. Raises RegistrationNotAllowed.
     """
-    guard_registration(sign_in=sign_in, policy=resolve_policy(sign_in.user), now=now)
+    current = find_sign_in(sign_in.pk)  # anew: it may have ended since this request began
+    guard_registration(sign_in=current, policy=resolve_policy(sign_in.user), now=now)
     audit.record(
         AuditEvent.Kind.METHOD_REGISTERED,
         now=now,

@@ -75,6 +75,8 @@ class TapOAuth2Validator(OAuth2Validator):
         sign_in = request_context.take(request)
         now = timezone.now()
         if sign_in is not None and sign_in.is_registration_only:
+            if request.grant_type != "authorization_code":  # the last gate of whatever needs no code
+                raise CustomOAuth2Error(error="login_required", request=request)
             token.pop("refresh_token", None)
             token["expires_in"] = min(int(token["expires_in"]), _seconds_left(sign_in, now=now))
         result = super().save_bearer_token(token, request, *args, **kwargs)

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
-from django.http import JsonResponse, QueryDict
+from django.http import JsonResponse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from oauth2_provider.exceptions import OAuthToolkitError
@@ -25,23 +25,24 @@ from .request_context import ATTRIBUTE, AuthorizationMoment, current_moment
 from .validator import REGISTRATION_SCOPES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from django.http import HttpRequest, HttpResponse
 
     from ..models import SignIn
 
 
-def may_answer(query: QueryDict) -> bool:
+def _may_answer(parameters: Mapping[str, Any]) -> bool:
     """Tell whether a registration-only session reaches this authorization request at all.
 
-    For every other client, and every response type but `code`, the holder of a pass is simply not signed in.
+    For every other client, and every response type but `code`, the holder of a pass is simply not signed in. Asked of
+    the query before anybody is let in, and of what was posted before anything is answered.
     """
-    return query.get("response_type") == "code" and may_host_registration(query.get("client_id", ""))
+    return parameters.get("response_type") == "code" and may_host_registration(parameters.get("client_id", ""))
 
 
 def _allow_some_clients(view: Callable[..., Any]) -> Callable[..., Any]:
-    return allow(view, when=may_answer)
+    return allow(view, when=_may_answer)
 
 
 @method_decorator(_allow_some_clients, name="dispatch")
@@ -68,7 +69,7 @@ class AuthorizationView(ToolkitAuthorizationView):
     ) -> Any:
         kept = self._cut(scopes.split(), credentials)
         carried = {**credentials, ATTRIBUTE: self.sign_in}
-        if self._is_registration_only and not may_host_registration(credentials["client_id"]):
+        if self._is_registration_only and not _may_answer(credentials):
             error = CustomOAuth2Error(error="login_required", state=credentials.get("state"))
             raise OAuthToolkitError(error=error, redirect_uri=credentials["redirect_uri"])
         return super().create_authorization_response(request, " ".join(kept), carried, allow)

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.apps import apps
+from django.contrib.auth.models import Group
 from django.core.management.base import BaseCommand, CommandError
 from django.urls import reverse
 from django.utils import timezone
@@ -40,6 +41,12 @@ POLICY_SWITCHES = {
     "one_time_only": "every pass is one-time",
     "require_registration": "nobody finishes without a strong method",
     "require_strong_authentication_to_register": "a password alone does not suffice to register",
+}
+POLICY_TARGETS = {
+    "included_groups": ("--include-group", "NAME"),
+    "included_users": ("--include-user", "UPN"),
+    "excluded_groups": ("--exclude-group", "NAME"),
+    "excluded_users": ("--exclude-user", "UPN"),
 }
 
 
@@ -119,7 +126,8 @@ class Command(BaseCommand):
 
     def policy_set(self, options: dict[str, Any], *, now: datetime) -> None:
         names = [*POLICY_NUMBERS, *POLICY_SWITCHES]
-        changes = {name: options[name] for name in names if options[name] is not None}
+        changes: dict[str, Any] = {name: options[name] for name in names if options[name] is not None}
+        changes |= {name: _members(name, options[name]) for name in POLICY_TARGETS if options[name] is not None}
         if not changes:
             _fail("Nothing to set. See manage.py tap policy set --help.", USAGE)
         policy = change_policy(actor=_user(options["actor"]), now=now, **changes)
@@ -139,7 +147,8 @@ class Command(BaseCommand):
 
     def _say_facts(self, facts: dict[str, Any]) -> None:
         for name, value in facts.items():
-            self.stderr.write(f"{name.replace('_', ' ')}: {'' if value is None else value}")
+            shown = ", ".join(value) if isinstance(value, list) else "" if value is None else value
+            self.stderr.write(f"{name.replace('_', ' ')}: {shown}")
 
 
 def _add_policy_arguments(parser: ArgumentParser) -> None:
@@ -149,6 +158,19 @@ def _add_policy_arguments(parser: ArgumentParser) -> None:
         flag = name.replace("_", "-")
         parser.add_argument(f"--{flag}", dest=name, action="store_const", const=True, help=explained)
         parser.add_argument(f"--no-{flag}", dest=name, action="store_const", const=False, help=f"not: {explained}")
+
+    for name, (flag, metavar) in POLICY_TARGETS.items():
+        explained = f"the {name.replace('_', ' ')}, each named anew; an empty name for none"
+        parser.add_argument(flag, dest=name, action="append", metavar=metavar, help=explained)
+
+
+def _members(name: str, named: list[str]) -> list[Any]:
+    named = [text for text in named if text]
+    if name.endswith("users"):
+        return [_user(upn) for upn in named]
+    groups = list(Group.objects.filter(name__in=named))
+    missing = sorted(set(named) - {group.name for group in groups})
+    return _fail(f"There is no group {missing[0]}.", NOT_FOUND) if missing else groups
 
 
 def _time(text: str) -> datetime:
@@ -191,7 +213,11 @@ def _facts(held: TemporaryAccessPass, *, now: datetime) -> dict[str, Any]:
 
 
 def _policy_facts(policy: TemporaryAccessPassPolicy) -> dict[str, Any]:
-    return {name: getattr(policy, name) for name in [*POLICY_SWITCHES, *POLICY_NUMBERS]}
+    facts: dict[str, Any] = {name: getattr(policy, name) for name in [*POLICY_SWITCHES, *POLICY_NUMBERS]}
+    for name in POLICY_TARGETS:
+        members = getattr(policy, name).all() if policy.pk and not policy._state.adding else []
+        facts[name] = [get_hooks().get_upn(member) if name.endswith("users") else member.name for member in members]
+    return facts
 
 
 def _fail(message: str, code: int) -> NoReturn:
