@@ -1,29 +1,40 @@
 /* Small comforts; every page works without them, except passkeys, whose ceremony is django-otp-webauthn's own script. */
 
 /* Times in the zone of whoever reads them, with the zone named. */
+const lang = document.documentElement.lang || undefined;
+const locale = navigator.languages.find((known) => known.split("-")[0] === lang) ?? lang;
 for (const time of document.querySelectorAll("time[data-local]")) {
   const at = new Date(time.dateTime);
   if (!Number.isNaN(at.valueOf())) {
-    time.textContent = at.toLocaleString(document.documentElement.lang || undefined, {
+    time.textContent = at.toLocaleString(locale, {
       day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", timeZoneName: "short",
     });
   }
 }
 
-/* Copy buttons. */
+/* Copy buttons, hidden without this script. What they copy has spaces for reading only. */
+const said = document.createElement("p");
+said.className = "visually-hidden";
+said.setAttribute("aria-live", "polite");
+document.body.append(said);
 for (const button of document.querySelectorAll("button[data-copy]")) {
   const label = button.textContent;
+  const source = document.querySelector(button.dataset.copy);
+  button.hidden = false;
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(document.querySelector(button.dataset.copy).textContent.trim());
-    button.textContent = button.dataset.copied;
-    setTimeout(() => { button.textContent = label; }, 2000);
+    let done = button.dataset.copied;
+    try {
+      await navigator.clipboard.writeText(source.textContent.replace(/\s/g, ""));
+    } catch { /* no Clipboard API over plain http, or not permitted: one key press is left to do */
+      window.getSelection().selectAllChildren(source);
+      done = button.dataset.selected;
+    }
+    button.textContent = said.textContent = done;
+    setTimeout(() => { button.textContent = label; said.textContent = ""; }, 4000);
   });
 }
 
 /* A passkey was registered: show the page anew, with the passkey in its list. */
-document.addEventListener("otp_webauthn.register_complete", () => {
-  const url = new URL(window.location.href);
-  url.searchParams.set("registered", "passkey");
-  url.hash = "";
-  window.location.assign(url);
+document.addEventListener("otp_webauthn.register_complete", (event) => {
+  window.location.assign(event.target.closest("[data-then]").dataset.then);
 });
