@@ -129,6 +129,7 @@ OTP_WEBAUTHN_RP_ID = urlsplit(BASE_URL).hostname
 OTP_WEBAUTHN_RP_NAME = "tap_provider example"
 OTP_WEBAUTHN_ALLOWED_ORIGINS = [BASE_URL]
 OTP_TOTP_ISSUER = "tap_provider example"
+OTP_ADMIN_HIDE_SENSITIVE_DATA = True  # nobody reads a secret in django-admin
 
 # The OpenID provider.
 OAUTH2_PROVIDER = {
