@@ -1,0 +1,97 @@
+"""Can a stranger tell from the time who exists and who holds a pass?
+
+    python -m benchmarks.indistinguishable          on whatever DATABASE_URL names, in a scratch SQLite by default
+
+Presents wrong passcodes for people in different states, in turn, and prints the median time of each relative to the
+unknown user's, with the spread of a single measurement beside it. Ratios near 1, well within the spread, are the aim.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections import defaultdict
+from datetime import timedelta
+from statistics import median, quantiles
+from typing import Any
+
+STATES = ("unknown", "no pass", "wrong passcode", "another user's", "inactive")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=150)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ |= {"VAR_DIR": folder, "DJANGO_SETTINGS_MODULE": "example_project.settings"}
+        os.environ.setdefault("DATABASE_URL", f"sqlite:///{folder}/scratch.sqlite3")
+        _report(_measure(options.rounds))
+
+
+def _measure(rounds: int) -> dict[str, list[float]]:
+    import django
+
+    django.setup()
+    from django.core.management import call_command
+    from django.utils import timezone
+
+    from tap_provider.exceptions import PasscodeNotAccepted
+    from tap_provider.redeem import redeem_pass
+    from tap_provider.sign_in import Client
+
+    call_command("migrate", verbosity=0, interactive=False)
+    now = timezone.now()
+    guesses = _people(now)
+    times: dict[str, list[float]] = defaultdict(list)
+    for number in range(rounds):
+        for state in STATES:
+            upn, passcode = guesses[state]
+            # Far enough apart that the throttle, which would refuse before any of this, stays out of it.
+            moment, client = now + timedelta(minutes=2 * number), Client(address=f"192.0.2.{number % 250}")
+            started = time.perf_counter()
+            try:
+                redeem_pass(upn=upn, passcode=passcode, client=client, now=moment)
+            except PasscodeNotAccepted:
+                times[state].append(time.perf_counter() - started)
+    return times
+
+
+def _people(now: Any) -> dict[str, tuple[str, str]]:
+    from django.contrib.auth import get_user_model
+
+    from tap_provider.issue import issue_pass
+    from tap_provider.policy import change_policy
+
+    user_model: Any = get_user_model()
+    admin = user_model.objects.create_superuser("admin", upn="admin@example.test")
+    change_policy(actor=admin, now=now, enabled=True, maximum_lifetime_minutes=43_200)
+    people = {name: user_model.objects.create(username=name, upn=f"{name}@example.test") for name in "abcd"}
+    month = timedelta(days=30)
+    for name in "bcd":
+        issued = issue_pass(actor=admin, user=people[name], now=now, lifetime=month)
+    people["d"].is_active = False
+    people["d"].save()
+    wrong = "0" * 8
+    return {
+        "unknown": ("z@example.test", wrong),
+        "no pass": ("a@example.test", wrong),
+        "wrong passcode": ("b@example.test", wrong),
+        "another user's": ("c@example.test", issued.passcode),
+        "inactive": ("d@example.test", issued.passcode),
+    }
+
+
+def _report(times: dict[str, list[float]]) -> None:
+    unknown = median(times["unknown"])
+    for state in STATES:
+        low, _, high = quantiles(times[state], n=4)
+        middle = median(times[state])
+        print(
+            f"{state:16} {middle / unknown:6.3f} of unknown   half of all within {low / middle:.3f} … {high / middle:.3f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
