@@ -88,9 +88,8 @@ def _report(times: dict[str, list[float]]) -> None:
     for state in STATES:
         low, _, high = quantiles(times[state], n=4)
         middle = median(times[state])
-        print(
-            f"{state:16} {middle / unknown:6.3f} of unknown   half of all within {low / middle:.3f} … {high / middle:.3f}"
-        )
+        spread = f"{low / middle:.3f} to {high / middle:.3f}"
+        print(f"{state:16} {middle / unknown:6.3f} of unknown   half of all within {spread}")
 
 
 if __name__ == "__main__":
