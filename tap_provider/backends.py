@@ -26,7 +26,7 @@ class TemporaryAccessPassBackend(BaseBackend):
     answers None, so that it opens nothing beyond its own request.
     """
 
-    @sensitive_variables("tap_secret")
+    @sensitive_variables()
     def authenticate(self, request: HttpRequest | None, *, upn: str, tap_secret: str) -> Any | None:  # type: ignore[override]
         if request is None or not hasattr(request, "session"):
             return None  # a pass spent without a session to open would be lost

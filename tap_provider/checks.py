@@ -94,7 +94,9 @@ def check_backends(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    return [*_unknown_settings(), *_misshapen_settings(), *_loadable(), *_upn_field(), *_registration_views()]
+    misshapen = list(_misshapen_settings())
+    views = [] if misshapen else list(_registration_views())
+    return [*_unknown_settings(), *misshapen, *_loadable(), *_upn_field(), *views]
 
 
 def check_registrable_methods(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
@@ -140,15 +142,16 @@ def _unknown_settings() -> Iterator[CheckMessage]:
 
 
 def _misshapen_settings() -> Iterator[CheckMessage]:
-    told = getattr(django_settings, f"{PREFIX}ACR_VALUES", {})
-    if not isinstance(told, dict) or not set(told) <= set(Level.values):
+    acr_values = getattr(django_settings, f"{PREFIX}ACR_VALUES", {})
+    if not isinstance(acr_values, dict) or not set(acr_values) <= set(Level.values):
         yield Error(f"{PREFIX}ACR_VALUES maps {', '.join(Level.values)} to acr values.", id=E010)
     proxies = getattr(django_settings, f"{PREFIX}TRUSTED_PROXIES", 0)
     if isinstance(proxies, bool) or not isinstance(proxies, int) or proxies < 0:
         yield Error(f"{PREFIX}TRUSTED_PROXIES is a number of proxies, 0 or more.", id=E010)
     for name in ("REGISTRATION_VIEWS", "REGISTRABLE_METHODS", "PASS_AMR"):
-        if isinstance(getattr(django_settings, PREFIX + name, ()), str):
-            yield Error(f"{PREFIX}{name} is a list of strings, not one string.", id=E010)
+        told = getattr(django_settings, PREFIX + name, ())
+        if not isinstance(told, list | tuple | set | frozenset) or not all(isinstance(item, str) for item in told):
+            yield Error(f"{PREFIX}{name} is a list of strings.", id=E010)
 
 
 def _loadable() -> Iterator[CheckMessage]:

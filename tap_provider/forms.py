@@ -18,13 +18,19 @@ class UpnField(forms.CharField):
         super().__init__(label=_("User name"), widget=forms.TextInput(attrs=attrs), **kwargs)
 
 
+class PasscodeInput(forms.PasswordInput):
+    """Legible while it is typed, and never sent back."""
+
+    input_type = "text"
+
+
 class PassSignInForm(forms.Form):
     upn = UpnField(help_text=_("Usually your e-mail address at work or school."))
     passcode = forms.CharField(
         label=_("Passcode"),
         help_text=_("Capital or small letters, with or without dashes."),
         strip=False,
-        widget=forms.TextInput(
+        widget=PasscodeInput(
             attrs={"autocapitalize": "characters", "autocomplete": "one-time-code", "spellcheck": "false"}
         ),
     )

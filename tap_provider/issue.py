@@ -13,12 +13,13 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.debug import sensitive_variables
 
 from . import audit, signals
 from .conf import settings
 from .exceptions import InvalidPass, IssueNotAllowed, RevokeNotAllowed
 from .hooks import get_hooks
-from .models import AuditEvent, SignIn, TemporaryAccessPass
+from .models import LONGEST_LIFETIME, AuditEvent, SignIn, TemporaryAccessPass
 from .passcode import generate_passcode, group_passcode, hash_passcode
 from .policy import ResolvedPolicy, resolve_policy
 from .sign_in import end_sign_ins
@@ -47,6 +48,7 @@ class IssuedPass:
         return group_passcode(self.passcode)
 
 
+@sensitive_variables()
 def issue_pass(
     *,
     actor: Any,
@@ -216,6 +218,11 @@ def _tell_issued(new: TemporaryAccessPass, *, actor: Any, now: datetime) -> None
         reason=new.reason,
     )
     signals.send_after_commit(signals.pass_issued, sender=TemporaryAccessPass, temporary_access_pass=new, actor=actor)
+
+
+def lifetime_of(minutes: int) -> timedelta:
+    """Return a lifetime of so many minutes; what no policy allows stays out of every bound without overflowing."""
+    return timedelta(minutes=max(0, min(minutes, LONGEST_LIFETIME + 1)))
 
 
 def _in_minutes(duration: timedelta) -> int:

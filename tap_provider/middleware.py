@@ -44,6 +44,7 @@ class SignInMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         request.user = SimpleLazyObject(partial(_live_user, request, request.user))  # type: ignore[assignment]
+        _look_before_flushing(request)
         request.auser = partial(_alive_user, request, request.auser)
         response: HttpResponseBase | Awaitable[HttpResponseBase] = self.get_response(request)
         return response
@@ -63,6 +64,18 @@ class SignInMiddleware:
         request.auser = sync_to_async(partial(_holder, request))
         if self.dress is not None:
             self.dress(request)
+
+
+def _look_before_flushing(request: HttpRequest) -> None:
+    # Django's `login()` of another user flushes the session before it tells anybody. The sign-in that the session
+    # carried is kept on the request, where whoever records the new one finds and ends it.
+    flush = request.session.flush
+
+    def flush_after_a_look() -> None:
+        sign_in_of_session(request)
+        flush()
+
+    request.session.flush = flush_after_a_look  # type: ignore[method-assign]
 
 
 def _live_user(request: HttpRequest, user: Any) -> Any:

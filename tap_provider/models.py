@@ -210,6 +210,10 @@ class SignInQuerySet(models.QuerySet["SignIn"]):
     def not_ended(self) -> SignInQuerySet:
         return self.filter(ended_at=None)
 
+    def not_over(self, *, now: datetime) -> SignInQuerySet:
+        """Neither ended nor past their deadline."""
+        return self.not_ended().filter(Q(deadline=None) | Q(deadline__gt=now))
+
     def opened_by_a_pass(self) -> SignInQuerySet:
         return self.exclude(pass_id=None)
 

@@ -26,6 +26,8 @@ CHANGE_PERMISSION = "tap_provider.change_temporaryaccesspasspolicy"
 
 TARGETS = ("included_groups", "included_users", "excluded_groups", "excluded_users")
 
+FIELDS = {field.name for field in TemporaryAccessPassPolicy._meta.concrete_fields if field.editable}
+
 
 @dataclass(frozen=True)
 class ResolvedPolicy:
@@ -72,6 +74,9 @@ def change_policy(*, actor: Any, now: datetime, **changes: Any) -> TemporaryAcce
     """
     if not actor.is_active or not actor.has_perm(CHANGE_PERMISSION):
         raise NotAllowed(_("You may not change the Temporary Access Pass policy."), code="missing_permission")
+    unknown = set(changes) - FIELDS - set(TARGETS)
+    if unknown:
+        raise TypeError(f"The policy has no {', '.join(sorted(unknown))}.")
     targets = {name: changes.pop(name) for name in TARGETS if name in changes}
     with transaction.atomic():
         policy = TemporaryAccessPassPolicy.objects.select_for_update().first() or TemporaryAccessPassPolicy()

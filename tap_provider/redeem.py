@@ -63,7 +63,7 @@ class _Candidate:
         return self.held.usability(allowed_by_policy=allowed, now=now)
 
 
-@sensitive_variables("passcode")
+@sensitive_variables()
 def redeem_pass(
     *, upn: str, passcode: str, client: Client, now: datetime, request: HttpRequest | None = None
 ) -> SignIn:
@@ -86,6 +86,7 @@ def redeem_pass(
         raise
 
 
+@sensitive_variables()
 def sign_in_with_pass(request: HttpRequest, *, upn: str, passcode: str, now: datetime) -> SignIn:
     """Redeem a pass and open its registration-only session on this request; what `redeem_pass` raises."""
     sign_in = redeem_pass(upn=upn, passcode=passcode, client=Client.of(request), now=now, request=request)

@@ -76,6 +76,8 @@ def _digest(purpose: str, scope: str, value: str) -> str:
 def _network(address: str) -> str:
     """An IPv6 client commands a whole /64, so that is what is counted."""
     parsed = ip_address(address)
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
+        parsed = parsed.ipv4_mapped  # a dual-stack socket names IPv4 clients so
     return str(ip_network((parsed, 64), strict=False)) if isinstance(parsed, IPv6Address) else str(parsed)
 
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings as django_settings
 from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_not_required
-from django.http import Http404
+from django.http import Http404, HttpResponseRedirect
 from django.middleware.csrf import get_token
-from django.shortcuts import redirect, render, resolve_url
+from django.shortcuts import render, resolve_url
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 from django.views.decorators.csrf import csrf_protect
-from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST
 
 from . import registration_session
@@ -52,6 +52,7 @@ NOTICES = {"ended", "signed_out", "finished"}
 @csrf_protect
 @sensitive_post_parameters("password")
 @require_http_methods(["GET", "HEAD", "POST"])
+@sensitive_variables()
 def sign_in(request: HttpRequest) -> HttpResponse:
     """Sign in with a registered method: passkey, or password and then what follows it."""
     form = PasswordSignInForm(request.POST or None)
@@ -61,7 +62,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
             done = full_session.sign_in_with_password(request, upn=upn, password=password, now=timezone.now())
         except (SignInRefused, TooManyAttempts) as refusal:
             return _refused(request, "tap_provider/sign_in.html", form, refusal, _sign_in_context(request))
-        return redirect(_next(request) or _default_next()) if done else _to("sign_in_second_step", request)
+        return _away(request) if done else _to("sign_in_second_step", request)
     return render(request, "tap_provider/sign_in.html", {"form": form, **_sign_in_context(request)})
 
 
@@ -70,6 +71,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
 @csrf_protect
 @sensitive_post_parameters("code")
 @require_http_methods(["GET", "HEAD", "POST"])
+@sensitive_variables()
 def sign_in_second_step(request: HttpRequest) -> HttpResponse:
     """Ask for the second factor of somebody whose password was right."""
     now = timezone.now()
@@ -85,7 +87,7 @@ def sign_in_second_step(request: HttpRequest) -> HttpResponse:
             full_session.sign_in_with_second_factor(request, user=user, kind=kind, form=form, now=now)
         except (SignInRefused, TooManyAttempts) as refusal:
             return _refused(request, "tap_provider/sign_in_second_step.html", form, refusal, context)
-        return redirect(_next(request) or _default_next())
+        return _away(request)
     return render(request, "tap_provider/sign_in_second_step.html", {"form": form, **context})
 
 
@@ -94,6 +96,7 @@ def sign_in_second_step(request: HttpRequest) -> HttpResponse:
 @csrf_protect
 @sensitive_post_parameters("passcode")
 @require_http_methods(["GET", "HEAD", "POST"])
+@sensitive_variables()
 def sign_in_with_pass(request: HttpRequest) -> HttpResponse:
     """Sign in with UPN and passcode; only the POST spends anything."""
     form = PassSignInForm(request.POST or None)
@@ -104,7 +107,8 @@ def sign_in_with_pass(request: HttpRequest) -> HttpResponse:
         except RedemptionRefused as refusal:
             return _refused(request, "tap_provider/sign_in_with_pass.html", form, refusal, {"next": _next(request)})
         wanted = _next(request)
-        return redirect(wanted) if wanted and registration_session.reaches(wanted) else _to("security_info", request)
+        straight = wanted and registration_session.reaches(wanted)
+        return HttpResponseRedirect(wanted) if straight else _to("security_info", request)
     return render(request, "tap_provider/sign_in_with_pass.html", {"form": form, "next": _next(request)})
 
 
@@ -131,7 +135,7 @@ def finish(request: HttpRequest) -> HttpResponse:
     if current is None:
         return _signed_out(request)
     if not current.is_registration_only:
-        return redirect(_next(request) or _default_next())
+        return _away(request)
     if left_to_do(request.user, resolve_policy(request.user)):
         return _render_security_info(request, status=409)
     registration_session.end(request, reason=SignIn.EndedReason.FINISHED, now=now)
@@ -144,6 +148,7 @@ def finish(request: HttpRequest) -> HttpResponse:
 @csrf_protect
 @sensitive_post_parameters()
 @require_http_methods(["GET", "HEAD", "POST"])
+@sensitive_variables()
 def register_method(request: HttpRequest, slug: str) -> HttpResponse:
     """Register a method of a kind that has a form: begin, show, verify."""
     kind = find_kind(slug)
@@ -177,7 +182,7 @@ def sign_out(request: HttpRequest) -> HttpResponse:
         registration_session.end(request, reason=SignIn.EndedReason.SIGNED_OUT, now=timezone.now())
     else:
         logout(request)
-    return redirect(_next(request)) if _next(request) else _to("sign_in", request, notice="signed_out")
+    return _away(request) if _next(request) else _to("sign_in", request, notice="signed_out")
 
 
 def _registration_under_way(request: HttpRequest, kind: MethodKind, current: SignIn, *, now: datetime) -> HttpResponse:
@@ -193,7 +198,8 @@ def _registration_under_way(request: HttpRequest, kind: MethodKind, current: Sig
         except MethodNotVerified as refusal:
             if not shown.form.errors:
                 shown.form.add_error(None, str(refusal.message))
-    context = {"form": shown.form, "kind": kind, "next": _next(request), **shown.context}
+    upn = get_hooks().get_upn(request.user)
+    context = {"form": shown.form, "kind": kind, "upn": upn, "next": _next(request), **shown.context}
     return render(request, shown.template_name, context)
 
 
@@ -254,7 +260,8 @@ def _signed_out(request: HttpRequest) -> HttpResponse:
     ended = getattr(request, "_tap_sign_in", None)
     url = reverse("tap_provider:sign_in")
     query = {"next": request.get_full_path() if request.method == "GET" else reverse("tap_provider:security_info")}
-    return redirect(f"{url}?{urlencode({**query, 'notice': 'ended'} if ended is not None else query)}")
+    query = {**query, "notice": "ended"} if ended is not None else query
+    return HttpResponseRedirect(f"{url}?{urlencode(query)}")
 
 
 def _to(name: str, request: HttpRequest, *args: str, **query: str) -> HttpResponse:
@@ -262,7 +269,7 @@ def _to(name: str, request: HttpRequest, *args: str, **query: str) -> HttpRespon
     wanted = _next(request)
     query = {**query, "next": wanted} if wanted else query
     url = reverse(f"tap_provider:{name}", args=args)
-    return redirect(f"{url}?{urlencode(query)}" if query else url)
+    return HttpResponseRedirect(f"{url}?{urlencode(query)}" if query else url)
 
 
 def _next(request: HttpRequest) -> str:
@@ -274,5 +281,6 @@ def _next(request: HttpRequest) -> str:
     return wanted if ours else ""
 
 
-def _default_next() -> str:
-    return resolve_url(django_settings.LOGIN_REDIRECT_URL)
+def _away(request: HttpRequest) -> HttpResponse:
+    """Redirect to `next`, or to where the site sends people after they signed in."""
+    return HttpResponseRedirect(_next(request) or resolve_url(django_settings.LOGIN_REDIRECT_URL))

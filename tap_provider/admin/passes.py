@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
+from django.contrib.admin.utils import quote, unquote
 from django.contrib.admin.widgets import AdminSplitDateTime, AdminTextareaWidget
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -23,10 +23,10 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
 from ..decorators import no_store
-from ..exceptions import InvalidPass, IssueNotAllowed, RevokeNotAllowed
+from ..exceptions import AmbiguousUpn, InvalidPass, IssueNotAllowed, RevokeNotAllowed
 from ..forms import FindUserForm, IssuePassForm
 from ..hooks import find_user, get_hooks
-from ..issue import IssuedPass, issue_pass, revoke_pass
+from ..issue import IssuedPass, issue_pass, lifetime_of, revoke_pass
 from ..methods.registry import all_kinds
 from ..models import SignIn, TemporaryAccessPass
 from ..policy import resolve_policy
@@ -85,15 +85,21 @@ class TemporaryAccessPassAdmin(admin.ModelAdmin):
             raise PermissionDenied
         form = FindUserForm(request.GET if "upn" in request.GET else None)
         if form.is_valid():
-            user = find_user(form.cleaned_data["upn"])
-            if user is not None:
-                return HttpResponseRedirect(_url("issue", user))
-            form.add_error("upn", _("There is no such user."))
+            try:
+                user = find_user(form.cleaned_data["upn"])
+            except AmbiguousUpn as refusal:
+                form.add_error("upn", str(refusal.message))
+            else:
+                if user is not None:
+                    return HttpResponseRedirect(_url("issue", user))
+                form.add_error("upn", _("There is no such user."))
         return self._render(request, "find_user.html", title=_("Issue a Temporary Access Pass"), form=form)
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         """Deleting is revoking."""
-        held = get_object_or_404(TemporaryAccessPass, pk=unquote(object_id))
+        held = self.get_object(request, unquote(object_id))
+        if held is None:
+            raise Http404
         return HttpResponseRedirect(_url("revoke", held.user))
 
     def get_actions(self, request: HttpRequest, *args: Any) -> dict[str, Any]:
@@ -113,7 +119,7 @@ class TemporaryAccessPassAdmin(admin.ModelAdmin):
             held=held,
             usability=self.usability(held) if held is not None else "",
             kinds=[(kind, kind.methods(user)) for kind in all_kinds()],
-            sign_ins=SignIn.objects.not_ended().filter(user=user).order_by("-created_at")[:20],
+            sign_ins=SignIn.objects.not_over(now=timezone.now()).filter(user=user).order_by("-created_at")[:20],
             can_issue=self.has_add_permission(request),
             can_revoke=self.has_delete_permission(request),
         )
@@ -124,7 +130,7 @@ class TemporaryAccessPassAdmin(admin.ModelAdmin):
             raise PermissionDenied
         return self._render(request, "add_method.html", title=_("Add authentication method"), user_shown=_find(user_id))
 
-    @sensitive_variables("issued")
+    @sensitive_variables()
     def issue_view(self, request: HttpRequest, user_id: str) -> HttpResponse:
         """Issue a pass and show its passcode, this once."""
         if not self.has_add_permission(request):
@@ -161,11 +167,11 @@ class TemporaryAccessPassAdmin(admin.ModelAdmin):
         held = get_object_or_404(TemporaryAccessPass, user=user)
         if request.method == "POST":
             try:
-                self.log_deletions(request, TemporaryAccessPass.objects.filter(pk=held.pk))
                 revoke_pass(actor=request.user, temporary_access_pass=held, now=timezone.now())
             except RevokeNotAllowed as refusal:
                 messages.error(request, str(refusal.message))
             else:
+                self.log_deletions(request, [held])  # type: ignore[arg-type]  # it only iterates
                 messages.success(request, _("The Temporary Access Pass was revoked, and what it had opened has ended."))
             return HttpResponseRedirect(_url("", user))
         return self._render(
@@ -183,9 +189,10 @@ class TemporaryAccessPassAdmin(admin.ModelAdmin):
             sign_in_url=request.build_absolute_uri(reverse("tap_provider:sign_in_with_pass")),
         )
         no_store(response)
-        return response
+        # Rendered here, below `sensitive_variables`: a template's fault must not report the passcode.
+        return response.render()
 
-    def _render(self, request: HttpRequest, template_name: str, *, title: Any, **context: Any) -> HttpResponse:
+    def _render(self, request: HttpRequest, template_name: str, *, title: Any, **context: Any) -> TemplateResponse:
         context = {**self.admin_site.each_context(request), "title": title, "opts": self.opts, **context}
         if "user_shown" in context:
             context["upn"] = get_hooks().get_upn(context["user_shown"])
@@ -201,7 +208,7 @@ def _issue(request: HttpRequest, user: Any, form: IssuePassForm) -> IssuedPass |
             user=user,
             now=timezone.now(),
             starts_at=form.cleaned_data["starts_at"],
-            lifetime=None if minutes is None else timedelta(minutes=minutes),
+            lifetime=None if minutes is None else lifetime_of(minutes),
             is_usable_once=form.cleaned_data["is_usable_once"],
             reason=form.cleaned_data["reason"],
         )
@@ -220,4 +227,4 @@ def _find(user_id: str) -> Any:
 
 
 def _url(name: str, user: Any) -> str:
-    return reverse(f"admin:{NAME}_{name}" if name else f"admin:{NAME}", args=[user.pk])
+    return reverse(f"admin:{NAME}_{name}" if name else f"admin:{NAME}", args=[quote(user.pk)])

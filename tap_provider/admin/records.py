@@ -25,6 +25,12 @@ class _ReadOnly:
 
 @admin.register(SignIn)
 class SignInAdmin(_ReadOnly, admin.ModelAdmin):
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Forbid it on the pages here. The user's own deletion asks as well, and takes the sign-ins along."""
+        match = request.resolver_match
+        here = match is not None and (match.url_name or "").startswith("tap_provider_signin_")
+        return not here and admin.ModelAdmin.has_delete_permission(self, request, obj)
+
     list_display = ("user", "methods", "level", "authenticated_at", "deadline", "ended_at", "ended_reason", "address")
     list_filter = ("level", "ended_reason")
     list_select_related = ("user",)

@@ -46,7 +46,7 @@ def sign_in(request: HttpRequest, user: Any, *, used: Sequence[UsedMethod], back
     login(request, user, backend=backend)
 
 
-@sensitive_variables("password")
+@sensitive_variables()
 def sign_in_with_password(request: HttpRequest, *, upn: str, password: str, now: datetime) -> bool:
     """Check UPN and password. True: signed in. False: the password was right, a second factor is awaited.
 
@@ -91,6 +91,7 @@ def awaited_user(request: HttpRequest, *, now: datetime) -> Any | None:
     return user if user is not None and user.is_active else None
 
 
+@sensitive_variables()
 def sign_in_with_second_factor(request: HttpRequest, *, user: Any, kind: MethodKind, form: Form, now: datetime) -> None:
     """Check the awaited second factor and sign in. Raises TooManyAttempts or SignInRefused."""
     attempt = count_attempt(

@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from django.db.models import Exists, OuterRef, Subquery
-from oauth2_provider.models import get_access_token_model, get_refresh_token_model
+from oauth2_provider.models import get_access_token_model, get_grant_model, get_refresh_token_model
 
 from .. import registration_session
 from ..models import SignIn, TemporaryAccessPass
@@ -20,7 +20,7 @@ from .models import CodeContext, Context, TokenContext
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-KEEP_CODES = timedelta(days=1)
+KEEP = timedelta(days=1)
 
 
 def digest_of(secret: str) -> str:
@@ -58,11 +58,14 @@ def is_live(sign_in: SignIn, *, now: datetime) -> bool:
 
 def sweep(*, now: datetime) -> int:
     """Delete contexts of old codes, and of tokens that exist no more; return how many."""
-    codes, _ = CodeContext.objects.filter(created_at__lt=now - KEEP_CODES).delete()
+    # Codes live for a minute, unless the site says otherwise: the few that live are spared.
+    live = get_grant_model().objects.filter(expires__gt=now).values_list("code", flat=True)
+    old = CodeContext.objects.filter(created_at__lt=now - KEEP).exclude(digest__in=[digest_of(code) for code in live])
+    codes, _ = old.delete()
     gone = TokenContext.objects.filter(
         ~Exists(get_access_token_model().objects.filter(token_checksum=OuterRef("digest"))),
         ~Exists(get_refresh_token_model().objects.filter(token_checksum=OuterRef("digest"))),
-        created_at__lt=now - KEEP_CODES,
+        created_at__lt=now - KEEP,
     )
     tokens, _ = gone.delete()
     return codes + tokens

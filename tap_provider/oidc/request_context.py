@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 ATTRIBUTE = "tap_sign_in"
+BY_CODE = "tap_exchanges_code"
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,17 @@ current_moment: ContextVar[AuthorizationMoment | None] = ContextVar("tap_authori
 def put(oauth_request: Any, sign_in: SignIn | None) -> None:
     """Let this oauthlib request carry this sign-in; None shadows whatever the client sent under that name."""
     oauth_request.__dict__[ATTRIBUTE] = sign_in
+
+
+def put_by_code(oauth_request: Any, sign_in: SignIn | None) -> None:
+    """The same, for a request that exchanges a code; `grant_type` would be what the client says of itself."""
+    put(oauth_request, sign_in)
+    oauth_request.__dict__[BY_CODE] = True
+
+
+def exchanges_code(oauth_request: Any) -> bool:
+    """Tell whether this request has presented a valid authorization code."""
+    return oauth_request.__dict__.get(BY_CODE) is True
 
 
 def take(oauth_request: Any) -> SignIn | None:

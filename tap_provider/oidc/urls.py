@@ -13,5 +13,6 @@ app_name = "oauth2_provider"
 urlpatterns = [
     path("authorize/", views.AuthorizationView.as_view(), name="authorize"),
     path("introspect/", views.IntrospectTokenView.as_view(), name="introspect"),
+    path("logout/", views.RPInitiatedLogoutView.as_view(), name="rp-initiated-logout"),
     *toolkit.urlpatterns,
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from base64 import urlsafe_b64decode
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +11,11 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from oauth2_provider.models import get_access_token_model
 from oauth2_provider.oauth2_validators import OAuth2Validator
-from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error
+from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidScopeError
 
 from ..authentication_context import context_of
 from ..hooks import get_hooks
+from ..sign_in import find_sign_in
 from . import request_context
 from .contexts import is_live, remember_code, remember_tokens, sign_in_of_code, sign_in_of_token
 from .models import may_host_registration
@@ -32,6 +35,13 @@ class TapOAuth2Validator(OAuth2Validator):
         moment = request_context.current_moment.get()
         return moment is not None and bool(moment.request.user.is_authenticated)
 
+    def validate_response_type(self, client_id: str, response_type: str, client: Any, request: Any, **kw: Any) -> bool:
+        """Refuse a registration-only session whatever needs no code, before anything of it is issued."""
+        sign_in = request_context.take(request)
+        if sign_in is not None and sign_in.is_registration_only and response_type != "code":
+            return False
+        return bool(super().validate_response_type(client_id, response_type, client, request, **kw))
+
     def validate_silent_authorization(self, request: Any) -> bool:
         """Tell whether `prompt=none` needs no consent page: the client skips it, or was granted these scopes before."""
         moment = request_context.current_moment.get()
@@ -39,10 +49,13 @@ class TapOAuth2Validator(OAuth2Validator):
             return False
         if request.client.skip_authorization:
             return True
+        scopes = set(request.scopes)
+        if moment.sign_in is not None and moment.sign_in.is_registration_only:
+            scopes &= REGISTRATION_SCOPES
         tokens = get_access_token_model().objects.filter(
             user_id=moment.request.user.pk, application=request.client, expires__gt=timezone.now()
         )
-        return any(token.allow_scopes(request.scopes) for token in tokens)
+        return any(token.allow_scopes(scopes) for token in tokens)
 
     def save_authorization_code(
         self, client_id: str, code: dict[str, Any], request: Any, *args: Any, **kw: Any
@@ -62,20 +75,24 @@ class TapOAuth2Validator(OAuth2Validator):
         request_context.put(request, None)
         if not super().validate_code(client_id, code, client, request, *args, **kw):
             return False
-        return self._take_up(sign_in_of_code(code), request)
+        sign_in = sign_in_of_code(code)
+        request_context.put_by_code(request, sign_in)
+        return _is_good(sign_in, request)
 
     def validate_refresh_token(self, refresh_token: str, client: Any, request: Any, *args: Any, **kw: Any) -> bool:
         request_context.put(request, None)
         if not super().validate_refresh_token(refresh_token, client, request, *args, **kw):
             return False
-        return self._take_up(sign_in_of_token(refresh_token), request)
+        sign_in = sign_in_of_token(refresh_token)
+        request_context.put(request, sign_in)
+        return _is_good(sign_in, request)
 
     def save_bearer_token(self, token: dict[str, Any], request: Any, *args: Any, **kwargs: Any) -> Any:
         """Bound the tokens of a registration-only session before they are stored and sent: it is one dictionary."""
         sign_in = request_context.take(request)
         now = timezone.now()
         if sign_in is not None and sign_in.is_registration_only:
-            if request.grant_type != "authorization_code":  # the last gate of whatever needs no code
+            if not request_context.exchanges_code(request):  # the last gate of whatever needs no code
                 raise CustomOAuth2Error(error="login_required", request=request)
             token.pop("refresh_token", None)
             token["expires_in"] = min(int(token["expires_in"]), _seconds_left(sign_in, now=now))
@@ -110,11 +127,19 @@ class TapOAuth2Validator(OAuth2Validator):
     def validate_bearer_token(self, token: str, scopes: Any, request: Any) -> bool:
         if not super().validate_bearer_token(token, scopes, request):
             return False
-        if is_token_live(token, request.user, now=timezone.now()):
-            return True
-        request.user = request.client = request.access_token = None
-        request.oauth2_error = {"error": "invalid_token", "error_description": _("The sign-in behind it has ended.")}
-        return False
+        return is_token_live(token, request.user, now=timezone.now()) or _refuse(request)
+
+    def validate_id_token(self, token: str, scopes: Any, request: Any) -> bool:
+        """The toolkit takes an ID token for a bearer token too: it ends with the sign-in that it names."""
+        if not super().validate_id_token(token, scopes, request):
+            return False
+        sid = _claims_of_verified(token).get("sid")
+        sign_in = None if sid is None else find_sign_in(sid)
+        if sign_in is None:
+            good = sid is None and bool(request.user.is_active)
+        else:
+            good = sign_in.user_id == request.user.pk and is_live(sign_in, now=timezone.now())
+        return good or _refuse(request)
 
     # What is told of the user.
 
@@ -132,11 +157,11 @@ class TapOAuth2Validator(OAuth2Validator):
         told = ["name", "given_name", "family_name", "preferred_username", "email", "acr", "amr", "auth_time", "sid"]
         return [*super().get_discovery_claims(request), *told]
 
-    def _take_up(self, sign_in: SignIn | None, request: Any) -> bool:
-        request_context.put(request, sign_in)
-        if sign_in is None:  # from before the installation, or by a grant without a session
-            return bool(getattr(request.user, "is_active", True))
-        return bool(sign_in.user_id == request.user.pk) and is_live(sign_in, now=timezone.now())
+
+def _is_good(sign_in: SignIn | None, request: Any) -> bool:
+    if sign_in is None:  # from before the installation, or by a grant without a session
+        return bool(getattr(request.user, "is_active", True))
+    return bool(sign_in.user_id == request.user.pk) and is_live(sign_in, now=timezone.now())
 
 
 def is_token_live(token: str, user: Any | None, *, now: datetime) -> bool:
@@ -147,11 +172,25 @@ def is_token_live(token: str, user: Any | None, *, now: datetime) -> bool:
     return bool(user.is_active) if sign_in is None else is_live(sign_in, now=now)
 
 
+def _refuse(request: Any) -> bool:
+    request.user = request.client = request.access_token = None
+    request.oauth2_error = {"error": "invalid_token", "error_description": _("The sign-in behind it has ended.")}
+    return False
+
+
+def _claims_of_verified(token: str) -> dict[str, Any]:
+    # The toolkit has just checked the signature, and keeps the claims to itself.
+    payload = token.split(".")[1]
+    claims: dict[str, Any] = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return claims
+
+
 def _refuse_unless_answerable(sign_in: SignIn, request: Any, *, now: datetime) -> None:
     answerable = is_live(sign_in, now=now) and sign_in.user_id == request.user.pk
     if sign_in.is_registration_only:
         answerable = answerable and request.response_type == "code" and may_host_registration(request.client.client_id)
-        answerable = answerable and set(request.scopes) <= REGISTRATION_SCOPES
+        if answerable and not set(request.scopes) <= REGISTRATION_SCOPES:
+            raise InvalidScopeError(request=request)
     if not answerable:
         raise CustomOAuth2Error(
             error="login_required", description="The session does not allow an answer to this client.", request=request

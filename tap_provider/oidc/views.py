@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from django.contrib.auth.decorators import login_not_required
 from django.http import JsonResponse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
@@ -14,8 +15,10 @@ from oauth2_provider.models import get_access_token_model
 from oauth2_provider.settings import oauth2_settings
 from oauth2_provider.views import AuthorizationView as ToolkitAuthorizationView
 from oauth2_provider.views import IntrospectTokenView as ToolkitIntrospectTokenView
-from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidScopeError
+from oauth2_provider.views import RPInitiatedLogoutView as ToolkitRPInitiatedLogoutView
+from oauthlib.oauth2.rfc6749.errors import InvalidScopeError
 
+from .. import registration_session
 from ..authentication_context import context_of
 from ..registration_session import allow
 from ..sign_in import sign_in_of_session
@@ -25,27 +28,27 @@ from .request_context import ATTRIBUTE, AuthorizationMoment, current_moment
 from .validator import REGISTRATION_SCOPES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from django.http import HttpRequest, HttpResponse
+    from django.http import HttpRequest, HttpResponse, QueryDict
 
     from ..models import SignIn
 
 
-def _may_answer(parameters: Mapping[str, Any]) -> bool:
+def _may_answer(query: QueryDict) -> bool:
     """Tell whether a registration-only session reaches this authorization request at all.
 
-    For every other client, and every response type but `code`, the holder of a pass is simply not signed in. Asked of
-    the query before anybody is let in, and of what was posted before anything is answered.
+    For every other client, and every response type but `code`, the holder of a pass is simply not signed in. What is
+    posted may differ from the query: the validator asks again, last.
     """
-    return parameters.get("response_type") == "code" and may_host_registration(parameters.get("client_id", ""))
+    return query.get("response_type") == "code" and may_host_registration(query.get("client_id", ""))
 
 
 def _allow_some_clients(view: Callable[..., Any]) -> Callable[..., Any]:
     return allow(view, when=_may_answer)
 
 
-@method_decorator(_allow_some_clients, name="dispatch")
+@method_decorator([_allow_some_clients, login_not_required], name="dispatch")
 class AuthorizationView(ToolkitAuthorizationView):
     """Carries the session's sign-in into the code, and cuts scopes where it is registration-only."""
 
@@ -62,24 +65,37 @@ class AuthorizationView(ToolkitAuthorizationView):
 
     def validate_authorization_request(self, request: HttpRequest) -> tuple[list[str], dict[str, Any]]:
         scopes, credentials = super().validate_authorization_request(request)
-        return self._cut(scopes, credentials), credentials
+        kept = self._cut(scopes)
+        if not kept:
+            error = InvalidScopeError(state=credentials.get("state"))
+            raise OAuthToolkitError(error=error, redirect_uri=credentials["redirect_uri"])
+        return kept, credentials
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if "none" in request.GET.get("prompt", "").split():
+            # Whether consent was given has been asked then; the toolkit must not show its page for want of a hint.
+            hinted = request.GET.copy()
+            hinted["approval_prompt"] = "auto"
+            request.GET = hinted  # type: ignore[assignment]
+        response: HttpResponse = super().get(request, *args, **kwargs)
+        return response
 
     def create_authorization_response(
         self, request: HttpRequest, scopes: str, credentials: dict[str, Any], allow: bool
     ) -> Any:
-        kept = self._cut(scopes.split(), credentials)
+        # Nothing is refused here: `credentials` may be what was posted, and only the toolkit checks its redirect URI.
         carried = {**credentials, ATTRIBUTE: self.sign_in}
-        if self._is_registration_only and not _may_answer(credentials):
-            error = CustomOAuth2Error(error="login_required", state=credentials.get("state"))
-            raise OAuthToolkitError(error=error, redirect_uri=credentials["redirect_uri"])
+        kept = self._cut(scopes.split()) or scopes.split()  # where nothing remains, the validator says so
         return super().create_authorization_response(request, " ".join(kept), carried, allow)
 
     def redirect(self, redirect_to: str, application: Any) -> HttpResponse:
         """Name the issuer in errors too (RFC 9207 §2): the toolkit does so in successes only."""
         parts = urlsplit(redirect_to)
-        if oauth2_settings.COMPLIANT_BCP_RFC9700_AUTHZ_RESPONSE_ISS and "error" in parse_qs(parts.query):
+        if oauth2_settings.COMPLIANT_BCP_RFC9700_AUTHZ_RESPONSE_ISS and not parts.fragment:
             issuer = oauth2_settings.oauth2_authorization_server_issuer(self.request)
-            redirect_to = urlunsplit(parts._replace(query=f"{parts.query}&{urlencode({'iss': issuer})}"))
+            # One that the redirect URI brought along would make it ambiguous: the toolkit drops it too.
+            query = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] != "iss"]
+            redirect_to = urlunsplit(parts._replace(query=urlencode([*query, ("iss", issuer)])))
         response: HttpResponse = super().redirect(redirect_to, application)
         return response
 
@@ -87,14 +103,16 @@ class AuthorizationView(ToolkitAuthorizationView):
     def _is_registration_only(self) -> bool:
         return self.sign_in is not None and self.sign_in.is_registration_only
 
-    def _cut(self, scopes: list[str], credentials: dict[str, Any]) -> list[str]:
-        if not self._is_registration_only:
-            return scopes
-        kept = [scope for scope in scopes if scope in REGISTRATION_SCOPES]
-        if not kept:
-            error = InvalidScopeError(state=credentials.get("state"))
-            raise OAuthToolkitError(error=error, redirect_uri=credentials["redirect_uri"])
-        return kept
+    def _cut(self, scopes: list[str]) -> list[str]:
+        return [scope for scope in scopes if scope in REGISTRATION_SCOPES] if self._is_registration_only else scopes
+
+
+class RPInitiatedLogoutView(ToolkitRPInitiatedLogoutView):
+    """Asks before it ends a registration-only session, whose holder is anonymous to the toolkit."""
+
+    def must_prompt(self, token_user: Any) -> bool:
+        held = registration_session.current(self.request, now=timezone.now())
+        return held is not None or bool(super().must_prompt(token_user))
 
 
 class IntrospectTokenView(ToolkitIntrospectTokenView):

@@ -64,7 +64,8 @@ def test_story__from_policy_to_id_token(demo: dict[str, Any], new_person: Callab
     robin.wait_for_url("**registered=passkey**")
     expect(robin.locator("#method-passkey .registered li")).to_have_count(1)
     robin.get_by_role("button", name="Finish").click()
-    robin.locator("#passkey-verification-button").click()
+    with contextlib.suppress(Error):  # the virtual authenticator may answer the page's autofill before the click
+        robin.locator("#passkey-verification-button").click()
     robin.wait_for_url(demo["base_url"] + "/")
     expect(robin.locator("main")).to_contain_text("phishing-resistant")
     robin.goto(demo["base_url"] + "/members/")

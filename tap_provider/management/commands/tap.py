@@ -7,7 +7,6 @@ said goes to standard error. Exit codes: 0 done, 1 refused by a rule, 2 wrong us
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.apps import apps
@@ -19,12 +18,13 @@ from django.utils.dateparse import parse_datetime
 
 from ...exceptions import AmbiguousUpn, TapError
 from ...hooks import find_user, get_hooks
-from ...issue import issue_pass, revoke_pass
+from ...issue import issue_pass, lifetime_of, revoke_pass
 from ...models import TemporaryAccessPass, TemporaryAccessPassPolicy
 from ...policy import change_policy, resolve_policy
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
+    from datetime import datetime
 
 REFUSED, USAGE, NOT_FOUND = 1, 2, 3
 
@@ -57,7 +57,7 @@ class Command(BaseCommand):
         verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
         issue = verbs.add_parser("issue", help="issue a pass; the passcode is printed once, on standard output")
         issue.add_argument("upn", metavar="UPN")
-        issue.add_argument("--starts-at", metavar="TIME", type=_time, help="ISO 8601; default: now")
+        issue.add_argument("--starts-at", metavar="TIME", help="ISO 8601; default: now")
         issue.add_argument("--lifetime", metavar="MINUTES", type=int, help="default: the policy's")
         issue.add_argument("--one-time", action="store_const", const=True, help="the pass works once")
         issue.add_argument(
@@ -95,8 +95,8 @@ class Command(BaseCommand):
             actor=_user(options["actor"]),
             user=_user(options["upn"]),
             now=now,
-            starts_at=options["starts_at"],
-            lifetime=None if minutes is None else timedelta(minutes=minutes),
+            starts_at=None if options["starts_at"] is None else _time(options["starts_at"]),
+            lifetime=None if minutes is None else lifetime_of(minutes),
             is_usable_once=options["one_time"],
             reason=options["reason"],
         )
@@ -179,7 +179,7 @@ def _time(text: str) -> datetime:
     except ValueError:
         parsed = None
     if parsed is None:
-        raise CommandError(f"{text!r} is not a time such as 2026-12-24T09:00+01:00.", returncode=USAGE)
+        _fail(f"{text!r} is not a time such as 2026-12-24T09:00+01:00.", USAGE)
     return parsed if timezone.is_aware(parsed) else timezone.make_aware(parsed)
 
 

@@ -1,0 +1,406 @@
+"""Full sessions: whichever page called Django's `login()`, what is recorded is what was proved, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth import login, logout
+from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.signals import user_logged_in, user_login_failed
+from django.contrib.sessions.backends.db import SessionStore
+from django.http import HttpRequest
+from django.test import Client, RequestFactory
+from django.utils import timezone
+from django_otp.plugins.otp_totp.models import TOTPDevice
+
+from tap_provider.exceptions import SignInRefused, TooManyAttempts
+from tap_provider.methods.full_session import (
+    PENDING_KEY,
+    awaited_user,
+    second_factor_kind,
+    sign_in_with_password,
+)
+from tap_provider.models import AuditEvent, SignIn
+from tap_provider.sign_in import SESSION_KEY, sign_in_of_session
+from tap_provider.signals import sign_in_begun, sign_in_ended
+
+from ..conftest import HOUR, MINUTE, NOW
+from .test_totp import PASSWORD, SIGN_IN, VERIFY, app, awaiting_client, code_of
+
+__all__ = ["app", "awaiting_client"]  # fixtures
+
+ADMIN_LOGIN = "/admin/login/"
+MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
+
+pytestmark = pytest.mark.usefixtures("hasher")  # a cheap one
+
+
+class LooserBackend(ModelBackend):
+    """A site's own."""
+
+
+def sign_in_of(client: Client) -> SignIn:
+    return SignIn.objects.get(pk=client.session[SESSION_KEY])
+
+
+@pytest.fixture
+def known(robin: Any) -> Any:
+    """Robin, who has a password."""
+    robin.set_password(PASSWORD)
+    robin.save()
+    return robin
+
+
+@pytest.fixture
+def make_request(rf: RequestFactory) -> Callable[..., HttpRequest]:
+    def make(session_key: str | None = None) -> HttpRequest:
+        request = rf.post("/", REMOTE_ADDR="192.0.2.7", HTTP_USER_AGENT="a browser")
+        request.session = SessionStore(session_key)
+        return request
+
+    return make
+
+
+# What is recorded of whom.
+
+
+def test_record_login__by_our_password_page(client: Client, known: Any) -> None:
+    begun = timezone.now()
+    response = client.post(SIGN_IN, {"upn": known.upn, "password": PASSWORD}, HTTP_USER_AGENT="a browser")
+    assert response["Location"] == "/"
+    sign_in = sign_in_of(client)
+    assert (sign_in.user, sign_in.methods, sign_in.amr, sign_in.level) == (
+        known,
+        ["password"],
+        ["pwd"],
+        "single_factor",
+    )
+    assert begun <= sign_in.authenticated_at <= timezone.now()
+    assert (sign_in.address, sign_in.user_agent) == ("127.0.0.1", "a browser")
+    assert (sign_in.deadline, sign_in.pass_id, sign_in.ended_at) == (None, None, None)
+    event = AuditEvent.objects.get(kind=AuditEvent.Kind.SIGN_IN_BEGUN)
+    assert (event.user_name, event.sign_in_id, event.address) == (known.upn, sign_in.pk, "127.0.0.1")
+    assert event.detail == {"methods": ["password"], "user_agent": "a browser"}
+
+
+def test_record_login__by_the_admins_page(client: Client, admin: Any) -> None:
+    response = client.post(f"{ADMIN_LOGIN}?next=/admin/", {"username": "admin", "password": "admin-password"})
+    assert response["Location"] == "/admin/"
+    sign_in = sign_in_of(client)
+    assert (sign_in.methods, sign_in.amr, sign_in.level) == (["password"], ["pwd"], "single_factor")
+    assert client.get("/admin/").status_code == 200
+
+
+def test_record_login__by_the_admins_page_claims_no_second_factor_that_it_did_not_ask_for(
+    client: Client, admin: Any
+) -> None:
+    TOTPDevice.objects.create(user=admin, confirmed=True)
+    client.post(ADMIN_LOGIN, {"username": "admin", "password": "admin-password"})
+    assert (sign_in_of(client).methods, sign_in_of(client).level) == (["password"], "single_factor")
+
+
+def test_record_login__by_django_otps_own_form_the_device_counts(make_request: Any, known: Any) -> None:
+    device = TOTPDevice.objects.create(user=known, confirmed=True)
+    request = make_request()
+    known.otp_device = device  # what django-otp's authentication form leaves on the user
+    login(request, known, backend=MODEL_BACKEND)
+    sign_in = sign_in_of_session(request)
+    assert sign_in is not None
+    assert (sign_in.methods, sign_in.amr, sign_in.level) == (
+        ["totp", "password"] if sign_in.methods[0] == "totp" else ["password", "totp"],
+        ["mfa", "otp", "pwd"],
+        "multi_factor",
+    )
+
+
+def test_record_login__of_a_backend_that_nobody_knows_nothing_is_claimed(make_request: Any, robin: Any) -> None:
+    request = make_request()
+    login(request, robin, backend=f"{__name__}.LooserBackend")
+    sign_in = sign_in_of_session(request)
+    assert sign_in is not None
+    assert (sign_in.methods, sign_in.amr, sign_in.level) == ([], [], "single_factor")
+    assert sign_in.authenticated_at is not None
+
+
+def test_record_login__is_told_to_observers_once(
+    client: Client, known: Any, django_capture_on_commit_callbacks: Any
+) -> None:
+    heard: list[Any] = []
+    receivers = [(sign_in_begun, "begun"), (user_logged_in, "logged in")]
+    for signal, name in receivers:
+        signal.connect(lambda name=name, **kwargs: heard.append(name), weak=False, dispatch_uid=name)
+    try:
+        with django_capture_on_commit_callbacks(execute=True):
+            client.post(SIGN_IN, {"upn": known.upn, "password": PASSWORD})
+    finally:
+        for signal, name in receivers:
+            signal.disconnect(dispatch_uid=name)
+    assert sorted(heard) == ["begun", "logged in"]
+
+
+def test_record_login__again_in_the_same_session_ends_the_one_before(client: Client, known: Any) -> None:
+    client.post(SIGN_IN, {"upn": known.upn, "password": PASSWORD})
+    before = sign_in_of(client)
+    client.post(SIGN_IN, {"upn": known.upn, "password": PASSWORD})
+    after = sign_in_of(client)
+    before.refresh_from_db()
+    assert before.pk != after.pk
+    assert before.ended_reason == SignIn.EndedReason.SIGNED_IN_ANEW
+
+
+def test_record_login__leaves_the_users_other_sessions_alone(client: Client, known: Any) -> None:
+    other = Client()
+    for browser in (client, other):
+        browser.post(SIGN_IN, {"upn": known.upn, "password": PASSWORD})
+    assert client.get("/members/").status_code == other.get("/members/").status_code == 200
+
+
+def test_record_logout__ends_the_sign_in(
+    make_request: Any, known: Any, django_capture_on_commit_callbacks: Any
+) -> None:
+    request, ended = make_request(), []
+    login(request, known, backend=MODEL_BACKEND)
+    sign_in = sign_in_of_session(request)
+    assert sign_in is not None
+    sign_in_ended.connect(lambda sign_in, **kwargs: ended.append(sign_in.pk), weak=False, dispatch_uid="ended")
+    try:
+        with django_capture_on_commit_callbacks(execute=True):
+            logout(request)
+    finally:
+        sign_in_ended.disconnect(dispatch_uid="ended")
+    sign_in.refresh_from_db()
+    assert sign_in.ended_reason == SignIn.EndedReason.SIGNED_OUT
+    assert ended == [sign_in.pk]
+
+
+def test_record_logout__by_the_admins_page(client: Client, admin: Any) -> None:
+    client.force_login(admin)
+    sign_in = sign_in_of(client)
+    client.post("/admin/logout/")
+    sign_in.refresh_from_db()
+    assert sign_in.ended_reason == SignIn.EndedReason.SIGNED_OUT
+
+
+def test_record_logout__of_nobody_is_no_error(make_request: Any, db: None) -> None:
+    logout(make_request())
+
+
+# The password.
+
+
+@pytest.mark.parametrize("upn", ["robin@example.test", "ROBIN@Example.TEST", "  robin@example.test\u200e "])
+def test_sign_in_with_password__finds_the_user_by_upn_without_regard_to_case(
+    client: Client, known: Any, upn: str
+) -> None:
+    assert client.post(SIGN_IN, {"upn": upn, "password": PASSWORD})["Location"] == "/"
+    assert sign_in_of(client).user == known
+
+
+@pytest.mark.parametrize(
+    ("upn", "password"),
+    [
+        ("robin@example.test", "wrong"),
+        ("nobod@example.test", PASSWORD),
+        ("robin@example.test", PASSWORD.upper()),
+        ("robin@example.test", f" {PASSWORD}"),
+        ("x" * 10_000, "y" * 10_000),
+        ("robin@example.test\u202e", "\u202e"),
+    ],
+)
+def test_sign_in_with_password__a_wrong_one_is_refused_in_one_way(
+    client: Client, known: Any, upn: str, password: str
+) -> None:
+    response = client.post(SIGN_IN, {"upn": upn, "password": password})
+    assert response.status_code == 200
+    assert response.context["form"].non_field_errors() == ["That user name and password do not match."]
+    assert SESSION_KEY not in client.session
+
+
+def test_sign_in_with_password__of_an_inactive_user_is_refused_in_the_same_way(client: Client, known: Any) -> None:
+    known.is_active = False
+    known.save()
+    response = client.post(SIGN_IN, {"upn": known.upn, "password": PASSWORD})
+    assert response.context["form"].non_field_errors() == ["That user name and password do not match."]
+
+
+def test_sign_in_with_password__without_a_password_nothing_signs_in(client: Client, robin: Any) -> None:
+    for password in ("", " ", "!", robin.password):
+        client.post(SIGN_IN, {"upn": robin.upn, "password": password})
+    assert SESSION_KEY not in client.session
+
+
+def test_sign_in_with_password__a_passcode_is_no_password(client: Client, known: Any, issue: Any) -> None:
+    client.post(SIGN_IN, {"upn": known.upn, "password": issue(known).passcode})
+    assert SESSION_KEY not in client.session
+
+
+def test_sign_in_with_password__who_shares_a_upn_by_case_is_refused(
+    make_request: Any, make_user: Any, settings: Any
+) -> None:
+    settings.TAP_PROVIDER_UPN_FIELD = "email"
+    for name, email in (("quinn", "Q@example.test"), ("quincy", "q@example.test")):
+        make_user(name, email=email, password=PASSWORD)
+    with pytest.raises(SignInRefused):
+        sign_in_with_password(make_request(), upn="q@example.test", password=PASSWORD, now=NOW)
+
+
+@pytest.mark.parametrize("upn", ["a\x00b", "\ud800", "\u202e" * 300, ""])
+@pytest.mark.parametrize("password", ["a\x00b", "\ud800", "x" * 10_000, ""])
+def test_sign_in_with_password__odd_text_is_refused_cleanly(
+    make_request: Any, known: Any, upn: str, password: str
+) -> None:
+    with pytest.raises(SignInRefused):
+        sign_in_with_password(make_request(), upn=upn, password=password, now=NOW)
+
+
+def test_sign_in_with_password__an_odd_password_of_a_known_user_is_refused_cleanly(
+    make_request: Any, known: Any
+) -> None:
+    for password in ("a\x00b", "\ud800", ""):
+        with pytest.raises(SignInRefused):
+            sign_in_with_password(make_request(), upn=known.upn, password=password, now=NOW)
+
+
+@pytest.mark.parametrize("upn", ["robin@example.test", "nobody@example.test"])
+def test_sign_in_with_password__the_eleventh_wrong_guess_waits(make_request: Any, known: Any, upn: str) -> None:
+    for _ in range(10):
+        with pytest.raises(SignInRefused):
+            sign_in_with_password(make_request(), upn=upn, password="wrong", now=NOW)
+    with pytest.raises(TooManyAttempts):
+        sign_in_with_password(make_request(), upn=upn, password=PASSWORD, now=NOW + MINUTE)
+
+
+def test_sign_in_with_password__successes_are_no_guesses(make_request: Any, known: Any) -> None:
+    for _ in range(12):
+        assert sign_in_with_password(make_request(), upn=known.upn, password=PASSWORD, now=NOW)
+
+
+def test_sign_in_with_password__guesses_at_a_pass_are_counted_apart(
+    make_request: Any, known: Any, client: Client
+) -> None:
+    for _ in range(10):
+        client.post("/account/sign-in/pass/", {"upn": known.upn, "passcode": "ABCD-EFGH"})
+    assert client.post(SIGN_IN, {"upn": known.upn, "password": PASSWORD})["Location"] == "/"
+
+
+def test_sign_in_with_password__a_refusal_is_recorded_without_what_was_typed(
+    client: Client, known: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    told: list[Any] = []
+    user_login_failed.connect(lambda credentials, **kwargs: told.append(credentials), weak=False, dispatch_uid="told")
+    try:
+        client.post(SIGN_IN, {"upn": known.upn, "password": "typed-by-mistake"})
+    finally:
+        user_login_failed.disconnect(dispatch_uid="told")
+    event = AuditEvent.objects.get(kind=AuditEvent.Kind.SIGN_IN_REFUSED)
+    assert (event.user_name, event.detail) == (known.upn, {"reason": "password"})
+    assert told
+    assert "typed-by-mistake" not in f"{told}{event.detail}{caplog.text}"
+
+
+# The second step.
+
+
+def test_second_factor_kind__is_what_the_user_has(known: Any) -> None:
+    assert second_factor_kind(known) is None
+    device = TOTPDevice.objects.create(user=known, confirmed=False)
+    assert second_factor_kind(known) is None
+    device.confirmed = True
+    device.save()
+    kind = second_factor_kind(known)
+    assert kind is not None
+    assert kind.slug == "totp"
+
+
+def test_second_step__is_awaited_for_ten_minutes(make_request: Any, known: Any, app: TOTPDevice) -> None:
+    request = make_request()
+    assert sign_in_with_password(request, upn=known.upn, password=PASSWORD, now=NOW) is False
+    assert SESSION_KEY not in request.session
+    assert "_auth_user_id" not in request.session
+    assert awaited_user(request, now=NOW + 9 * MINUTE) == known
+    assert awaited_user(request, now=NOW + 10 * MINUTE) is None
+
+
+def test_second_step__gives_the_session_a_new_key(client: Client, robin: Any, app: TOTPDevice) -> None:
+    session = client.session
+    session["basket"] = ["apples"]
+    session.save()
+    before = session.session_key
+    client.post(SIGN_IN, {"upn": robin.upn, "password": PASSWORD})
+    assert client.session.session_key not in {None, before}
+
+
+def test_second_step__without_a_first_goes_back_to_it(client: Client, app: TOTPDevice) -> None:
+    for response in (client.get(VERIFY), client.post(VERIFY, {"code": code_of(app)})):
+        assert response["Location"] == "/account/sign-in/"
+    assert SESSION_KEY not in client.session
+
+
+def test_second_step__after_its_ten_minutes_the_right_code_is_refused(awaiting_client: Client, app: TOTPDevice) -> None:
+    session = awaiting_client.session
+    session[PENDING_KEY] = {**session[PENDING_KEY], "until": (timezone.now() - MINUTE).isoformat()}
+    session.save()
+    assert awaiting_client.post(VERIFY, {"code": code_of(app)})["Location"] == "/account/sign-in/"
+    assert SESSION_KEY not in awaiting_client.session
+
+
+def test_second_step__of_a_user_deactivated_meanwhile_is_refused(
+    awaiting_client: Client, robin: Any, app: TOTPDevice
+) -> None:
+    type(robin)._default_manager.filter(pk=robin.pk).update(is_active=False)
+    awaiting_client.post(VERIFY, {"code": code_of(app)})
+    assert SESSION_KEY not in awaiting_client.session
+
+
+def test_second_step__of_a_password_changed_meanwhile_is_refused(
+    awaiting_client: Client, robin: Any, app: TOTPDevice
+) -> None:
+    # A reset ends sign-ins under way as well: whoever knew the old password stops here.
+    robin.set_password("another-password")
+    robin.save()
+    awaiting_client.post(VERIFY, {"code": code_of(app)})
+    assert SESSION_KEY not in awaiting_client.session
+
+
+def test_second_step__a_first_step_of_somebody_else_takes_its_place(
+    awaiting_client: Client, make_user: Any, app: TOTPDevice
+) -> None:
+    quinn = make_user("quinn", password="quinns-password")
+    TOTPDevice.objects.create(user=quinn, confirmed=True)
+    awaiting_client.post(SIGN_IN, {"upn": quinn.upn, "password": "quinns-password"})
+    awaiting_client.post(VERIFY, {"code": code_of(app)})  # Robin's code, Quinn's password
+    assert SESSION_KEY not in awaiting_client.session
+
+
+def test_second_step__leaves_nothing_pending_behind(awaiting_client: Client, app: TOTPDevice) -> None:
+    awaiting_client.post(VERIFY, {"code": code_of(app)})
+    assert PENDING_KEY not in awaiting_client.session
+
+
+def test_second_step__without_the_device_that_was_awaited_begins_anew(awaiting_client: Client, app: TOTPDevice) -> None:
+    app.delete()
+    assert awaiting_client.get(VERIFY)["Location"] == "/account/sign-in/"
+    assert SESSION_KEY not in awaiting_client.session
+
+
+def test_second_step__signing_in_with_a_pass_meanwhile_forgets_it(
+    awaiting_client: Client, make_user: Any, issue: Any, sign_in_with_pass: Any, app: TOTPDevice
+) -> None:
+    quinn = make_user("quinn")
+    sign_in_with_pass(quinn.upn, issue(quinn).passcode, awaiting_client)
+    assert awaiting_client.post(VERIFY, {"code": code_of(app)})["Location"] == "/account/sign-in/"
+    assert sign_in_of(awaiting_client).user == quinn
+
+
+def test_second_step__does_not_reveal_whose_it_is_to_a_stranger(client: Client, robin: Any, app: TOTPDevice) -> None:
+    client.post(SIGN_IN, {"upn": robin.upn, "password": "wrong"})
+    assert client.get(VERIFY)["Location"] == "/account/sign-in/"
+
+
+def test_full_session__has_no_deadline_of_its_own(client: Client, known: Any) -> None:
+    client.post(SIGN_IN, {"upn": known.upn, "password": PASSWORD})
+    sign_in = sign_in_of(client)
+    assert not sign_in.is_over(now=timezone.now() + 1000 * HOUR)

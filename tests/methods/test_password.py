@@ -1,0 +1,139 @@
+"""The password: Django's own, a weak method, told as what it is, and set only where the site lets people set one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from tap_provider.methods.password import PENDING_KEY, PasswordKind
+from tap_provider.models import AuditEvent, SignIn
+from tap_provider.policy import change_policy
+from tap_provider.sign_in import SESSION_KEY
+
+ADD = "/account/security-info/add/password/"
+
+pytestmark = pytest.mark.usefixtures("hasher")  # a cheap one
+GOOD = {"new_password1": "a-long-enough-phrase", "new_password2": "a-long-enough-phrase"}
+
+
+@pytest.fixture(autouse=True)
+def offered(settings: Any) -> None:
+    settings.TAP_PROVIDER_REGISTRABLE_METHODS = ["passkey", "totp", "password"]
+
+
+def begin(client: Client) -> Any:
+    return client.post(ADD, {"begin": "1"})
+
+
+def test_methods__a_usable_password_is_one(robin: Any) -> None:
+    assert PasswordKind().methods(robin) == []
+    robin.set_password("robins-password")
+    assert [method.id for method in PasswordKind().methods(robin)] == ["password"]
+
+
+def test_register__a_holder_sets_a_password(holder_client: Client, robin: Any) -> None:
+    assert begin(holder_client)["Location"] == ADD
+    assert holder_client.post(ADD, GOOD)["Location"] == "/account/security-info/?registered=password"
+    robin.refresh_from_db()
+    assert robin.check_password(GOOD["new_password1"])
+    event = AuditEvent.objects.get(kind=AuditEvent.Kind.METHOD_REGISTERED)
+    assert event.detail == {"method_kind": "password", "method_id": "password"}
+    assert holder_client.get("/members/").status_code == 302
+
+
+def test_register__a_holder_who_forgot_the_old_password_sets_a_new_one(
+    robin: Any, issue: Any, sign_in_with_pass: Any
+) -> None:
+    robin.set_password("forgotten")
+    robin.save()
+    old_session = Client()
+    old_session.force_login(robin)
+    browser = Client()
+    sign_in_with_pass(robin.upn, issue(robin).passcode, browser)
+    begin(browser)
+    browser.post(ADD, GOOD)
+    robin.refresh_from_db()
+    assert robin.check_password(GOOD["new_password1"])
+    assert old_session.get("/members/").status_code == 302  # whoever sat in it with the old one is out
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"new_password1": "short", "new_password2": "short"},
+        {"new_password1": "password", "new_password2": "password"},
+        {"new_password1": "robin@example.test", "new_password2": "robin@example.test"},
+        {"new_password1": "a-long-enough-phrase", "new_password2": "another-long-phrase"},
+        {"new_password1": "a-long-enough-phrase"},
+        {},
+    ],
+)
+def test_register__a_password_that_the_site_does_not_accept_is_refused(
+    holder_client: Client, robin: Any, data: dict[str, str]
+) -> None:
+    begin(holder_client)
+    response = holder_client.post(ADD, data)
+    assert response.status_code == 200
+    assert response.context["form"].errors
+    robin.refresh_from_db()
+    assert not robin.has_usable_password()
+
+
+def test_register__only_after_beginning(holder_client: Client, robin: Any) -> None:
+    assert holder_client.post(ADD, GOOD)["Location"] == "/account/security-info/"
+    robin.refresh_from_db()
+    assert not robin.has_usable_password()
+
+
+def test_register__does_not_satisfy_a_policy_that_requires_registration(
+    holder_client: Client, admin: Any, robin: Any
+) -> None:
+    change_policy(actor=admin, now=timezone.now(), require_registration=True)
+    begin(holder_client)
+    holder_client.post(ADD, GOOD)
+    response = holder_client.post("/account/security-info/finish/")
+    assert response.status_code == 409
+    assert [left.code for left in response.context["left_to_do"]] == ["no_strong_method"]
+
+
+def test_register__a_full_session_does_not_change_a_password_without_the_old_one(
+    passkey_client: Client, robin: Any
+) -> None:
+    robin.set_password("robins-password")
+    robin.save()
+    session = passkey_client.session  # stay signed in, as after Django's own change of password
+    session["_auth_user_hash"] = robin.get_session_auth_hash()
+    session[PENDING_KEY] = True
+    session.save()
+    assert passkey_client.get("/account/security-info/").status_code == 200
+    assert passkey_client.post(ADD, GOOD)["Location"] == "/account/security-info/"
+    robin.refresh_from_db()
+    assert robin.check_password("robins-password")
+
+
+def test_register__a_full_session_without_a_password_sets_its_first_and_stays_signed_in(
+    passkey_client: Client, robin: Any
+) -> None:
+    assert begin(passkey_client)["Location"] == ADD
+    response = passkey_client.post(ADD, GOOD)
+    assert response["Location"] == "/account/security-info/?registered=password"
+    robin.refresh_from_db()
+    assert robin.check_password(GOOD["new_password1"])
+    assert passkey_client.get("/members/").status_code == 200
+
+
+def test_register__never_sends_a_password_back(holder_client: Client) -> None:
+    begin(holder_client)
+    response = holder_client.post(ADD, {"new_password1": "a-long-enough-phrase", "new_password2": "another"})
+    assert "a-long-enough-phrase" not in response.content.decode()
+
+
+def test_sign_in__a_password_alone_is_a_single_factor(client: Client, robin: Any) -> None:
+    robin.set_password("robins-password")
+    robin.save()
+    assert client.post("/account/sign-in/", {"upn": robin.upn, "password": "robins-password"})["Location"] == "/"
+    sign_in = SignIn.objects.get(pk=client.session[SESSION_KEY])
+    assert (sign_in.methods, sign_in.amr, sign_in.level) == (["password"], ["pwd"], "single_factor")

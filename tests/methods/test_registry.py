@@ -1,0 +1,113 @@
+"""Which kinds of method the site has, and what a login by Django's own means tells of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth.backends import ModelBackend
+from django_otp.plugins.otp_totp.models import TOTPDevice
+from django_otp_webauthn.models import WebAuthnCredential
+
+from tap_provider.methods import registry
+from tap_provider.methods.kinds import Method, MethodKind
+from tap_provider.methods.passkey import BACKEND, PasskeyKind
+
+MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
+
+
+class LooserBackend(ModelBackend):
+    """A site's own: it may well accept something else than a password."""
+
+
+class Badge(MethodKind):
+    slug, label, description, is_strong, card_template = "badge", "Badge", "", True, "badge.html"
+
+    def methods(self, user: Any) -> list[Method]:
+        return []
+
+
+@pytest.fixture
+def kinds() -> Iterator[None]:
+    """Leave the registry as it was."""
+    before = dict(registry._kinds)
+    yield
+    registry._kinds.clear()
+    registry._kinds.update(before)
+
+
+def test_all_kinds__are_those_whose_apps_are_installed() -> None:
+    assert {kind.slug for kind in registry.all_kinds()} == {"passkey", "totp", "password"}
+
+
+def test_find_kind__by_slug_or_none() -> None:
+    assert isinstance(registry.find_kind("passkey"), PasskeyKind)
+    assert registry.find_kind("carrier_pigeon") is None
+    assert registry.find_kind("") is None
+
+
+@pytest.mark.usefixtures("kinds")
+def test_register__a_third_partys_kind_is_offered_where_the_setting_names_it(settings: Any) -> None:
+    registry.register(Badge())
+    assert [kind.slug for kind in registry.registrable_kinds()] == ["passkey", "totp"]
+    settings.TAP_PROVIDER_REGISTRABLE_METHODS = ["badge", "passkey"]
+    assert [kind.slug for kind in registry.registrable_kinds()] == ["badge", "passkey"]
+
+
+@pytest.mark.usefixtures("kinds")
+def test_register__a_kind_of_the_same_slug_is_replaced() -> None:
+    registry.register(Badge())
+    another = Badge()
+    registry.register(another)
+    assert registry.find_kind("badge") is another
+    assert [kind.slug for kind in registry.all_kinds()].count("badge") == 1
+
+
+def test_registrable_kinds__stand_in_the_order_of_the_setting(settings: Any) -> None:
+    settings.TAP_PROVIDER_REGISTRABLE_METHODS = ["password", "totp", "carrier_pigeon", "passkey"]
+    assert [kind.slug for kind in registry.registrable_kinds()] == ["password", "totp", "passkey"]
+
+
+def told(user: Any, backend: str) -> list[str]:
+    return [used.kind for used in registry.used_by_login(user, backend)]
+
+
+def test_used_by_login__djangos_own_backend_proves_a_password(robin: Any) -> None:
+    assert told(robin, MODEL_BACKEND) == ["password"]
+
+
+@pytest.mark.parametrize(
+    "backend",
+    [
+        "tests.methods.test_registry.LooserBackend",
+        "django.contrib.auth.backends.RemoteUserBackend",
+        "tap_provider.backends.TemporaryAccessPassBackend",
+        "",
+    ],
+)
+def test_used_by_login__of_any_other_backend_nothing_is_claimed(robin: Any, backend: str) -> None:
+    assert told(robin, backend) == []
+
+
+def test_used_by_login__an_authenticator_app_that_went_with_the_password_counts(robin: Any) -> None:
+    robin.otp_device = TOTPDevice(user=robin)
+    assert sorted(told(robin, MODEL_BACKEND)) == ["password", "totp"]
+
+
+def test_used_by_login__an_unknown_device_claims_nothing(robin: Any) -> None:
+    robin.otp_device = object()
+    assert told(robin, MODEL_BACKEND) == ["password"]
+    robin.otp_device = None
+    assert told(robin, MODEL_BACKEND) == ["password"]
+
+
+def test_used_by_login__the_passkey_backend_proves_the_passkey_it_was_given(robin: Any) -> None:
+    assert told(robin, BACKEND) == []  # by name alone, say by `force_login`, it proves nothing
+    robin.tap_passkey = WebAuthnCredential(user=robin)
+    assert told(robin, BACKEND) == ["passkey"]
+
+
+def test_used_by_login__a_passkey_told_twice_counts_once(robin: Any) -> None:
+    robin.tap_passkey = robin.otp_device = WebAuthnCredential(user=robin)
+    assert told(robin, BACKEND) == ["passkey"]

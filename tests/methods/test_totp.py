@@ -1,0 +1,396 @@
+"""The authenticator app: it counts once a code of it was entered; its secret is shown once and never travels back."""
+
+from __future__ import annotations
+
+import re
+import time
+from base64 import b32encode
+from typing import Any
+
+import pytest
+from django.contrib.sessions.models import Session
+from django.test import Client
+from django.utils import timezone
+from django_otp.oath import TOTP
+from django_otp.plugins.otp_totp.models import TOTPDevice
+
+from tap_provider.issue import revoke_pass
+from tap_provider.methods.totp import PENDING_KEY, TotpForm, TotpKind
+from tap_provider.models import AuditEvent, SignIn
+from tap_provider.policy import change_policy
+from tap_provider.sign_in import SESSION_KEY
+
+from ..conftest import MINUTE
+
+ADD = "/account/security-info/add/totp/"
+SIGN_IN = "/account/sign-in/"
+VERIFY = "/account/sign-in/verify/"
+PASSWORD = "robins-password"
+
+pytestmark = pytest.mark.usefixtures("hasher")  # a cheap one
+
+
+def code_of(device: TOTPDevice, *, steps: int = 0) -> str:
+    """Return the code that the app shows, some steps of half a minute away from now."""
+    device.refresh_from_db()
+    totp = TOTP(device.bin_key, device.step, device.t0, device.digits, device.drift)
+    totp.time = time.time() + steps * device.step
+    return f"{totp.token():06d}"
+
+
+def wrong_code_of(device: TOTPDevice) -> str:
+    near = {code_of(device, steps=steps) for steps in range(-3, 4)}
+    return next(code for code in ("000000", "111111", "222222", "333333") if code not in near)
+
+
+def forgive(device: TOTPDevice) -> None:
+    """Let django-otp's own delay after a wrong code be over."""
+    device.refresh_from_db()
+    device.throttle_reset()
+
+
+@pytest.fixture
+def pending(holder_client: Client, robin: Any) -> TOTPDevice:
+    """Begin to register an app in Robin's registration-only session."""
+    response = holder_client.post(ADD, {"begin": "1"})
+    assert response["Location"] == ADD
+    return TOTPDevice.objects.get(user=robin)
+
+
+@pytest.fixture
+def app(robin: Any) -> TOTPDevice:
+    """Robin has a password and a registered app."""
+    robin.set_password(PASSWORD)
+    robin.save()
+    return TOTPDevice.objects.create(user=robin, name="app", confirmed=True)
+
+
+@pytest.fixture
+def awaiting_client(client: Client, robin: Any, app: TOTPDevice) -> Client:
+    """A browser in which Robin's password was right."""
+    response = client.post(SIGN_IN, {"upn": robin.upn, "password": PASSWORD})
+    assert response["Location"] == VERIFY
+    return client
+
+
+# Registering.
+
+
+def test_register__a_new_device_does_not_count_before_its_code_was_entered(pending: TOTPDevice, robin: Any) -> None:
+    assert not pending.confirmed
+    assert TotpKind().methods(robin) == []
+
+
+def test_register__the_right_code_makes_it_count(holder_client: Client, pending: TOTPDevice, robin: Any) -> None:
+    response = holder_client.post(ADD, {"code": code_of(pending)})
+    assert response["Location"] == "/account/security-info/?registered=totp"
+    assert [method.id for method in TotpKind().methods(robin)] == [str(pending.pk)]
+    event = AuditEvent.objects.get(kind=AuditEvent.Kind.METHOD_REGISTERED)
+    assert event.detail == {"method_kind": "totp", "method_id": str(pending.pk)}
+    assert event.pass_id == robin.temporary_access_pass.pk
+    assert "Authenticator app" in holder_client.get(response["Location"]).content.decode()
+
+
+@pytest.mark.parametrize("spaced", ["{0} {1}", " {0}{1} ", "{0}\u00a0{1}", "{0}\t{1}\n"])
+def test_register__a_code_may_be_typed_with_spaces(holder_client: Client, pending: TOTPDevice, spaced: str) -> None:
+    code = code_of(pending)
+    holder_client.post(ADD, {"code": spaced.format(code[:3], code[3:])})
+    pending.refresh_from_db()
+    assert pending.confirmed
+
+
+def test_register__a_wrong_code_does_not_make_it_count(holder_client: Client, pending: TOTPDevice) -> None:
+    response = holder_client.post(ADD, {"code": wrong_code_of(pending)})
+    assert response.status_code == 200
+    assert "not right" in response.content.decode()
+    pending.refresh_from_db()
+    assert not pending.confirmed
+    assert pending.throttling_failure_count == 1  # counted although it was refused
+    forgive(pending)
+    holder_client.post(ADD, {"code": code_of(pending)})
+    pending.refresh_from_db()
+    assert pending.confirmed
+
+
+@pytest.mark.parametrize(
+    "code", ["", "12345", "1234567", "abcdef", "١٢٣٤٥٦", "12345\x00", "-12345", "1" * 10_000, "0x1234"]
+)
+def test_register__what_is_no_code_is_refused(holder_client: Client, pending: TOTPDevice, code: str) -> None:
+    response = holder_client.post(ADD, {"code": code})
+    assert response.status_code == 200
+    assert response.context["form"].errors
+    pending.refresh_from_db()
+    assert (pending.confirmed, pending.throttling_failure_count) == (False, 0)
+
+
+def test_register__an_empty_post_is_refused(holder_client: Client, pending: TOTPDevice) -> None:
+    # The CSRF token may well travel in a header, and leave the body empty.
+    assert holder_client.post(ADD, {}).status_code == 200
+    pending.refresh_from_db()
+    assert not pending.confirmed
+
+
+def test_register__another_users_pending_device_is_not_confirmable(
+    holder_client: Client, pending: TOTPDevice, make_user: Any
+) -> None:
+    quinns = TOTPDevice.objects.create(user=make_user("quinn"), confirmed=False)
+    session = holder_client.session
+    session[PENDING_KEY] = quinns.pk
+    session.save()
+    assert holder_client.get(ADD)["Location"] == "/account/security-info/"
+    assert holder_client.post(ADD, {"code": code_of(quinns)})["Location"] == "/account/security-info/"
+    quinns.refresh_from_db()
+    assert not quinns.confirmed
+
+
+def test_register__only_the_session_that_began_may_complete(
+    pending: TOTPDevice, robin: Any, issue: Any, sign_in_with_pass: Any
+) -> None:
+    other = Client()
+    sign_in_with_pass(robin.upn, issue(robin).passcode, other)
+    assert other.post(ADD, {"code": code_of(pending)})["Location"] == "/account/security-info/"
+    pending.refresh_from_db()
+    assert not pending.confirmed
+
+
+def test_register__a_confirmed_device_cannot_be_shown_or_confirmed_again(
+    holder_client: Client, pending: TOTPDevice
+) -> None:
+    holder_client.post(ADD, {"code": code_of(pending)})
+    session = holder_client.session
+    session[PENDING_KEY] = pending.pk
+    session.save()
+    assert holder_client.get(ADD).status_code == 302
+
+
+def test_register__beginning_anew_replaces_the_pending_device(
+    holder_client: Client, pending: TOTPDevice, robin: Any
+) -> None:
+    holder_client.post(ADD, {"begin": "1"})
+    new = TOTPDevice.objects.get(user=robin)
+    assert (new.pk == pending.pk, new.key == pending.key) == (False, False)
+
+
+def test_register__beginning_leaves_a_confirmed_device_alone(holder_client: Client, app: TOTPDevice) -> None:
+    holder_client.post(ADD, {"begin": "1"})
+    app.refresh_from_db()
+    assert app.confirmed
+
+
+@pytest.mark.parametrize("why", ["deadline", "revoked"])
+def test_register__not_after_the_session_has_ended(
+    holder_client: Client, pending: TOTPDevice, robin: Any, admin: Any, why: str
+) -> None:
+    code = code_of(pending)
+    if why == "revoked":
+        revoke_pass(actor=admin, temporary_access_pass=robin.temporary_access_pass, now=timezone.now())
+    else:
+        SignIn.objects.filter(user=robin).update(deadline=timezone.now() - MINUTE)
+    assert holder_client.post(ADD, {"code": code})["Location"].startswith("/account/sign-in/")
+    pending.refresh_from_db()
+    assert not pending.confirmed
+    assert not AuditEvent.objects.filter(kind=AuditEvent.Kind.METHOD_REGISTERED).exists()
+
+
+def test_register__a_full_session_that_has_grown_stale_meanwhile_is_refused(passkey_client: Client, robin: Any) -> None:
+    passkey_client.post(ADD, {"begin": "1"})
+    device = TOTPDevice.objects.get(user=robin)
+    robin.sign_ins.update(authenticated_at=timezone.now() - 11 * MINUTE)
+    assert passkey_client.post(ADD, {"code": code_of(device)})["Location"] == "/account/security-info/"
+    device.refresh_from_db()
+    assert not device.confirmed
+
+
+def test_register__a_lenient_policy_lets_a_password_alone_register_the_first_app(
+    client: Client, robin: Any, admin: Any, policy_on: Any
+) -> None:
+    change_policy(actor=admin, now=timezone.now(), require_strong_authentication_to_register=False)
+    client.force_login(robin)
+    client.post(ADD, {"begin": "1"})
+    device = TOTPDevice.objects.get(user=robin)
+    assert client.post(ADD, {"code": code_of(device)})["Location"] == "/account/security-info/?registered=totp"
+    device.refresh_from_db()
+    assert device.confirmed
+    client.post(ADD, {"begin": "1"})  # the second one wants a strong session
+    assert TOTPDevice.objects.filter(user=robin).count() == 1
+
+
+def test_register__does_not_upgrade_the_session(holder_client: Client, pending: TOTPDevice, robin: Any) -> None:
+    holder_client.post(ADD, {"code": code_of(pending)})
+    assert "otp_device_id" not in holder_client.session
+    assert holder_client.get("/members/").status_code == 302
+    sign_in = SignIn.objects.get(pk=holder_client.session[SESSION_KEY])
+    assert (sign_in.level, sign_in.methods) == ("multi_factor", ["temporary_access_pass"])
+
+
+# The secret.
+
+
+def secrets_of(device: TOTPDevice) -> list[str]:
+    text = b32encode(device.bin_key).decode()
+    return [device.key, text, text.rstrip("="), " ".join(text[i : i + 4] for i in range(0, len(text), 4))]
+
+
+def test_secret__is_shown_as_qr_code_and_text_while_registering(holder_client: Client, pending: TOTPDevice) -> None:
+    response = holder_client.get(ADD)
+    html = response.content.decode()
+    shown = re.search(r'id="totp-key"[^>]*>([A-Z2-7 ]+)<', html)
+    assert shown is not None
+    assert shown[1].replace(" ", "") == b32encode(pending.bin_key).decode().rstrip("=")
+    assert "<svg" in html
+    assert "no-store" in response["Cache-Control"]
+
+
+def test_secret__never_travels_back_through_the_form(holder_client: Client, pending: TOTPDevice) -> None:
+    assert list(TotpForm().fields) == ["code"]
+    html = holder_client.get(ADD).content.decode()
+    assert not any(
+        secret in tag
+        for tag in re.findall(r"<(?:input|form|button|textarea)[^>]*>", html)
+        for secret in secrets_of(pending)
+    )
+    forged = "A" * 32
+    holder_client.post(ADD, {"code": wrong_code_of(pending), "key": forged, "secret": forged, "totp-key": forged})
+    before = pending.key
+    pending.refresh_from_db()
+    assert pending.key == before
+
+
+def test_secret__is_not_in_the_session(holder_client: Client, pending: TOTPDevice) -> None:
+    holder_client.get(ADD)
+    held = [str(session.get_decoded()) for session in Session.objects.all()]
+    assert held
+    assert not any(secret in data for data in held for secret in secrets_of(pending))
+    assert holder_client.session[PENDING_KEY] == pending.pk
+
+
+def test_secret__is_not_shown_once_the_device_counts(holder_client: Client, pending: TOTPDevice) -> None:
+    holder_client.post(ADD, {"code": code_of(pending)})
+    assert holder_client.get(ADD).status_code == 302
+    html = holder_client.get("/account/security-info/").content.decode()
+    assert not any(secret in html for secret in secrets_of(pending))
+    assert PENDING_KEY not in holder_client.session
+
+
+def test_secret__is_in_no_log_and_no_audit_event(
+    holder_client: Client, robin: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    holder_client.post(ADD, {"begin": "1"})
+    device = TOTPDevice.objects.get(user=robin)
+    holder_client.get(ADD)
+    holder_client.post(ADD, {"code": wrong_code_of(device)})
+    forgive(device)
+    holder_client.post(ADD, {"code": code_of(device)})
+    logged = [record.getMessage() for record in caplog.records if record.name != "django.db.backends"]
+    told = "\n".join([*logged, *(str(event.detail) for event in AuditEvent.objects.all())])
+    assert not any(secret in told for secret in secrets_of(device))
+
+
+# Signing in.
+
+
+def test_sign_in__with_password_and_the_right_code(awaiting_client: Client, app: TOTPDevice, robin: Any) -> None:
+    assert awaiting_client.get("/members/").status_code == 302  # the password alone opens nothing
+    response = awaiting_client.post(VERIFY, {"code": code_of(app)})
+    assert response["Location"] == "/"
+    assert awaiting_client.get("/members/").status_code == 200
+    sign_in = SignIn.objects.get(pk=awaiting_client.session[SESSION_KEY])
+    assert (sign_in.methods, sign_in.amr, sign_in.level) == (
+        ["password", "totp"],
+        ["mfa", "otp", "pwd"],
+        "multi_factor",
+    )
+    assert awaiting_client.session["otp_device_id"] == app.persistent_id
+
+
+def test_sign_in__a_wrong_code_is_refused_and_recorded(awaiting_client: Client, app: TOTPDevice, robin: Any) -> None:
+    response = awaiting_client.post(VERIFY, {"code": wrong_code_of(app)})
+    assert response.status_code == 200
+    assert "not right" in response.content.decode()
+    assert awaiting_client.get("/members/").status_code == 302
+    event = AuditEvent.objects.get(kind=AuditEvent.Kind.SIGN_IN_REFUSED)
+    assert (event.user_name, event.detail) == (robin.upn, {"reason": "totp"})
+    forgive(app)
+    assert awaiting_client.post(VERIFY, {"code": code_of(app)})["Location"] == "/"
+
+
+def test_sign_in__a_code_works_once(client: Client, robin: Any, app: TOTPDevice) -> None:
+    code = code_of(app)
+    for browser, accepted in ((client, True), (Client(), False)):
+        browser.post(SIGN_IN, {"upn": robin.upn, "password": PASSWORD})
+        browser.post(VERIFY, {"code": code})
+        assert (browser.get("/members/").status_code == 200) is accepted
+
+
+def test_sign_in__the_code_that_registered_the_app_does_not_sign_in(
+    holder_client: Client, pending: TOTPDevice, robin: Any
+) -> None:
+    code = code_of(pending)
+    holder_client.post(ADD, {"code": code})
+    robin.set_password(PASSWORD)
+    robin.save()
+    browser = Client()
+    browser.post(SIGN_IN, {"upn": robin.upn, "password": PASSWORD})
+    assert browser.post(VERIFY, {"code": code}).status_code == 200
+    forgive(pending)
+    assert browser.post(VERIFY, {"code": code_of(pending, steps=1)}).status_code == 302
+
+
+def test_sign_in__a_code_of_long_ago_is_refused(awaiting_client: Client, app: TOTPDevice) -> None:
+    assert awaiting_client.post(VERIFY, {"code": code_of(app, steps=-10)}).status_code == 200
+    assert awaiting_client.get("/members/").status_code == 302
+
+
+def test_sign_in__an_unconfirmed_device_is_not_asked_for(client: Client, robin: Any, app: TOTPDevice) -> None:
+    app.confirmed = False
+    app.save()
+    assert client.post(SIGN_IN, {"upn": robin.upn, "password": PASSWORD})["Location"] == "/"
+    sign_in = SignIn.objects.get(pk=client.session[SESSION_KEY])
+    assert (sign_in.methods, sign_in.level) == (["password"], "single_factor")
+    assert "otp_device_id" not in client.session
+
+
+def test_sign_in__an_unconfirmed_device_does_not_sign_in(awaiting_client: Client, robin: Any) -> None:
+    pending = TOTPDevice.objects.create(user=robin, confirmed=False)
+    assert awaiting_client.post(VERIFY, {"code": code_of(pending)}).status_code == 200
+    assert awaiting_client.get("/members/").status_code == 302
+
+
+def test_sign_in__another_users_device_does_not_sign_in(awaiting_client: Client, make_user: Any) -> None:
+    quinns = TOTPDevice.objects.create(user=make_user("quinn"), confirmed=True)
+    assert awaiting_client.post(VERIFY, {"code": code_of(quinns)}).status_code == 200
+    assert awaiting_client.get("/members/").status_code == 302
+
+
+def test_sign_in__any_of_several_apps_will_do(awaiting_client: Client, robin: Any, app: TOTPDevice) -> None:
+    second = TOTPDevice.objects.create(user=robin, name="tablet", confirmed=True)
+    assert awaiting_client.post(VERIFY, {"code": code_of(second)})["Location"] == "/"
+    assert awaiting_client.session["otp_device_id"] == second.persistent_id
+
+
+def test_sign_in__after_ten_wrong_codes_one_has_to_wait(awaiting_client: Client, robin: Any, app: TOTPDevice) -> None:
+    wrong = wrong_code_of(app)
+    for _ in range(10):
+        forgive(app)
+        assert awaiting_client.post(VERIFY, {"code": wrong}).status_code == 200
+    forgive(app)
+    response = awaiting_client.post(VERIFY, {"code": code_of(app)})
+    assert response.status_code == 429
+    assert 0 < int(response["Retry-After"]) <= 660
+    assert awaiting_client.get("/members/").status_code == 302
+
+
+def test_sign_in__inside_a_registration_session_keeps_django_otps_mark_of_this_login_only(
+    holder_client: Client, robin: Any, app: TOTPDevice
+) -> None:
+    holder_client.post(SIGN_IN, {"upn": robin.upn, "password": PASSWORD})
+    holder_client.post(VERIFY, {"code": code_of(app)})
+    assert holder_client.session["otp_device_id"] == app.persistent_id
+    assert set(holder_client.session.keys()) == {
+        "_auth_user_id",
+        "_auth_user_backend",
+        "_auth_user_hash",
+        "otp_device_id",
+        SESSION_KEY,
+    }

@@ -1,0 +1,332 @@
+"""Which sign-in stands behind a code or a token, does it still live, and what may be swept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from hashlib import sha256
+from io import StringIO
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.apps import apps
+from django.contrib.auth.models import Group
+from django.core.management import call_command
+from django.test import Client
+from django.utils import timezone
+from oauth2_provider.models import get_access_token_model, get_grant_model, get_refresh_token_model
+
+from tap_provider.issue import IssuedPass, issue_pass, revoke_pass
+from tap_provider.models import Level, SignIn, TemporaryAccessPass, TemporaryAccessPassPolicy
+from tap_provider.oidc.contexts import (
+    KEEP,
+    digest_of,
+    is_live,
+    remember_code,
+    remember_tokens,
+    sign_in_of_code,
+    sign_in_of_token,
+    sweep,
+)
+from tap_provider.oidc.models import CodeContext, TokenContext
+from tap_provider.policy import change_policy
+
+from ..conftest import DAY, HOUR, MINUTE, NOW
+from .conftest import Party, counted, deactivate, sign_in_of
+
+
+@pytest.fixture
+def make_sign_in(db: None) -> Callable[..., SignIn]:
+    def make(user: Any, **fields: Any) -> SignIn:
+        fields = {
+            "methods": ["password"],
+            "amr": ["pwd"],
+            "level": Level.SINGLE_FACTOR,
+            "authenticated_at": NOW,
+            "created_at": NOW,
+            **fields,
+        }
+        return SignIn.objects.create(user=user, **fields)
+
+    return make
+
+
+@pytest.fixture
+def by_password(kim: Any, make_sign_in: Callable[..., SignIn]) -> SignIn:
+    return make_sign_in(kim)
+
+
+@pytest.fixture
+def issued(robin: Any, issue: Callable[..., IssuedPass]) -> TemporaryAccessPass:
+    return issue(robin, now=NOW).temporary_access_pass
+
+
+@pytest.fixture
+def by_pass(robin: Any, issued: TemporaryAccessPass, make_sign_in: Callable[..., SignIn]) -> SignIn:
+    return make_sign_in(
+        robin,
+        methods=["temporary_access_pass"],
+        amr=["mfa", "tap"],
+        level=Level.MULTI_FACTOR,
+        deadline=issued.expires_at,
+        pass_id=issued.pk,
+    )
+
+
+def as_kept(sign_in: SignIn) -> SignIn:
+    """Return the sign-in as it is found behind a token."""
+    token = uuid4().hex
+    remember_tokens([token], sign_in, now=NOW)
+    found = sign_in_of_token(token)
+    assert found is not None
+    return found
+
+
+# digest_of
+
+
+def test_digest_of__is_the_toolkits_own_checksum_of_a_token() -> None:
+    assert digest_of("a-token") == sha256(b"a-token").hexdigest()
+
+
+def test_digest_of__takes_any_text_that_a_client_may_send() -> None:
+    assert len(digest_of("\ud800\x00é")) == 64
+
+
+# remember and find
+
+
+def test_sign_in_of_code__finds_what_was_remembered_in_one_query(by_password: SignIn) -> None:
+    remember_code("the-code", by_password, now=NOW)
+
+    with counted() as queries:
+        found = sign_in_of_code("the-code")
+        assert found is not None
+        assert found.user.is_active
+
+    assert queries() == 1
+    assert found == by_password
+
+
+def test_sign_in_of_token__finds_every_token_remembered(by_password: SignIn) -> None:
+    with counted() as queries:
+        remember_tokens(["access", "refresh"], by_password, now=NOW)
+    assert queries() == 1
+
+    for token in ("access", "refresh"):
+        with counted() as queries:
+            found = sign_in_of_token(token)
+            assert found is not None
+            assert found.user.is_active
+        assert queries() == 1
+        assert found == by_password
+
+
+def test_sign_in_of_token__knows_nothing_of_others(by_password: SignIn) -> None:
+    remember_tokens(["access"], by_password, now=NOW)
+
+    assert sign_in_of_token("another") is None
+    assert sign_in_of_token("") is None
+    assert sign_in_of_code("access") is None
+
+
+def test_remember_tokens__keeps_the_first_sign_in_of_a_token(
+    by_password: SignIn, by_pass: SignIn, make_sign_in: Callable[..., SignIn]
+) -> None:
+    """A refresh without rotation hands out the same refresh token again."""
+    remember_tokens(["refresh"], by_password, now=NOW)
+
+    remember_tokens(["access", "refresh"], make_sign_in(by_pass.user), now=NOW)
+
+    assert sign_in_of_token("refresh") == by_password
+
+
+# is_live
+
+
+def test_is_live__full_session(by_password: SignIn) -> None:
+    assert is_live(as_kept(by_password), now=NOW)
+    assert is_live(as_kept(by_password), now=NOW + 365 * DAY)
+
+
+def test_is_live__full_session_costs_no_query(by_password: SignIn) -> None:
+    kept = as_kept(by_password)
+
+    with counted() as queries:
+        is_live(kept, now=NOW)
+
+    assert queries() == 0
+
+
+@pytest.mark.parametrize("change", ["ended", "deadline", "deactivated"])
+def test_is_live__full_session_is_over(by_password: SignIn, change: str) -> None:
+    if change == "ended":
+        by_password.ended_at, by_password.ended_reason = NOW, SignIn.EndedReason.SIGNED_OUT
+    elif change == "deadline":
+        by_password.deadline = NOW
+    else:
+        deactivate(by_password.user)
+    by_password.save()
+
+    assert not is_live(as_kept(by_password), now=NOW)
+
+
+def test_is_live__full_session_does_not_ask_the_policy(by_password: SignIn) -> None:
+    TemporaryAccessPassPolicy.objects.all().delete()
+
+    assert is_live(as_kept(by_password), now=NOW)
+
+
+def test_is_live__registration_only_session_until_its_deadline(by_pass: SignIn) -> None:
+    deadline = NOW + HOUR
+
+    assert is_live(as_kept(by_pass), now=NOW)
+    assert is_live(as_kept(by_pass), now=deadline - MINUTE)
+    assert not is_live(as_kept(by_pass), now=deadline)
+
+
+def test_is_live__registration_only_session_costs_the_policys_query(by_pass: SignIn) -> None:
+    kept = as_kept(by_pass)
+
+    with counted() as queries:
+        is_live(kept, now=NOW)
+
+    assert queries() == 1
+
+
+def _exclude_group(admin: Any, by_pass: SignIn, issued: TemporaryAccessPass) -> None:
+    group = Group.objects.create(name="visitors")
+    by_pass.user.groups.add(group)
+    change_policy(actor=admin, now=NOW, excluded_groups=[group])
+
+
+def _end(admin: Any, by_pass: SignIn, issued: TemporaryAccessPass) -> None:
+    SignIn.objects.update(ended_at=NOW, ended_reason=SignIn.EndedReason.FINISHED)
+
+
+OVER: dict[str, Callable[[Any, SignIn, TemporaryAccessPass], Any]] = {
+    "ended": _end,
+    "user_deactivated": lambda admin, by_pass, issued: deactivate(by_pass.user),
+    "pass_revoked": lambda admin, by_pass, issued: revoke_pass(actor=admin, temporary_access_pass=issued, now=NOW),
+    "pass_replaced": lambda admin, by_pass, issued: issue_pass(actor=admin, user=by_pass.user, now=NOW),
+    "pass_deleted": lambda admin, by_pass, issued: TemporaryAccessPass.objects.all().delete(),
+    "policy_off": lambda admin, by_pass, issued: change_policy(actor=admin, now=NOW, enabled=False),
+    "policy_row_changed": lambda admin, by_pass, issued: TemporaryAccessPassPolicy.objects.update(enabled=False),
+    "policy_gone": lambda admin, by_pass, issued: TemporaryAccessPassPolicy.objects.all().delete(),
+    "user_excluded": lambda admin, by_pass, issued: change_policy(actor=admin, now=NOW, excluded_users=[by_pass.user]),
+    "group_excluded": _exclude_group,
+    "not_included": lambda admin, by_pass, issued: change_policy(actor=admin, now=NOW, include_all_users=False),
+    "one_time_only": lambda admin, by_pass, issued: TemporaryAccessPassPolicy.objects.update(one_time_only=True),
+}
+
+
+@pytest.mark.parametrize("why", OVER)
+def test_is_live__registration_only_session_is_over(
+    why: str, admin: Any, by_pass: SignIn, issued: TemporaryAccessPass
+) -> None:
+    token = uuid4().hex
+    remember_tokens([token], by_pass, now=NOW)
+
+    OVER[why](admin, by_pass, issued)
+
+    found = sign_in_of_token(token)
+    assert found is not None
+    assert not is_live(found, now=NOW)
+
+
+def test_is_live__one_time_pass_under_a_one_time_policy(
+    admin: Any, robin: Any, make_sign_in: Callable[..., SignIn], issue: Callable[..., IssuedPass]
+) -> None:
+    change_policy(actor=admin, now=NOW, one_time_only=True)
+    issued = issue(robin, now=NOW).temporary_access_pass
+    fields = {"level": Level.MULTI_FACTOR, "deadline": NOW + 10 * MINUTE, "pass_id": issued.pk}
+
+    assert is_live(as_kept(make_sign_in(robin, **fields)), now=NOW)
+
+
+# sweep
+
+
+def make_old(age: Any = 2 * DAY) -> None:
+    for model in (CodeContext, TokenContext):
+        model.objects.update(created_at=timezone.now() - age)
+
+
+def test_sweep__keeps_the_context_of_every_token_that_exists(full: Client, intranet: Party) -> None:
+    intranet.tokens(full)
+    make_old()
+
+    sweep(now=timezone.now())
+
+    assert TokenContext.objects.count() == 2
+
+
+def test_sweep__keeps_the_context_of_a_refresh_token_whose_access_token_is_gone(full: Client, intranet: Party) -> None:
+    tokens = intranet.tokens(full)
+    refreshed = intranet.read(intranet.refresh(tokens.refresh_token), nonce=None)
+    make_old()
+
+    sweep(now=timezone.now())
+
+    # Rotation has deleted the first access token; its refresh token stays, so that a replay of it is recognised.
+    assert {sign_in_of_token(token) for token in (tokens.refresh_token, refreshed.refresh_token)} == {sign_in_of(full)}
+    assert sign_in_of_token(tokens.access_token) is None
+
+
+def test_sweep__deletes_contexts_of_tokens_that_exist_no_more(full: Client, intranet: Party) -> None:
+    intranet.tokens(full)
+    make_old()
+    get_refresh_token_model().objects.all().delete()
+    get_access_token_model().objects.all().delete()
+
+    deleted = sweep(now=timezone.now())
+
+    assert deleted == 3
+    assert not TokenContext.objects.exists()
+    assert not CodeContext.objects.exists()
+
+
+@pytest.mark.parametrize(("age", "kept"), [(KEEP - MINUTE, True), (KEEP + MINUTE, False)])
+def test_sweep__waits_a_day(by_password: SignIn, age: Any, kept: bool) -> None:
+    """A token is remembered in a transaction of its own, a moment after the token itself."""
+    remember_code("code", by_password, now=NOW - age)
+    remember_tokens(["token"], by_password, now=NOW - age)
+
+    assert sweep(now=NOW) == (0 if kept else 2)
+    assert CodeContext.objects.exists() is kept
+    assert TokenContext.objects.exists() is kept
+
+
+def test_sweep__keeps_the_context_of_a_code_that_can_still_be_exchanged(holder: Client, portal: Party) -> None:
+    """Without its context a code of a registration-only session would be exchanged as if of unknown origin.
+
+    AUTHORIZATION_CODE_EXPIRE_SECONDS is the site's, and nothing keeps it below a day.
+    """
+    code, _ = portal.code(holder)
+    later = timezone.now() + 2 * DAY
+    get_grant_model().objects.update(expires=later + MINUTE)
+
+    sweep(now=later)
+
+    assert sign_in_of_code(code) == sign_in_of(holder)
+
+
+def test_sweep__leaves_every_live_token_as_it_was(holder: Client, full: Client, portal: Party, intranet: Party) -> None:
+    by_pass, by_password = portal.tokens(holder), intranet.tokens(full)
+    make_old()
+
+    sweep(now=timezone.now())
+
+    assert portal.introspect(by_pass.access_token)["amr"] == ["mfa", "tap"]
+    assert intranet.introspect(by_password.access_token)["amr"] == ["pwd"]
+    assert intranet.read(intranet.refresh(by_password.refresh_token), nonce=None).claims["amr"] == ["pwd"]
+
+
+def test_sweep__is_run_by_the_command_line(by_password: SignIn) -> None:
+    assert apps.get_app_config("tap_provider_oidc").sweepers == {"code and token contexts": sweep}
+    remember_code("code", by_password, now=datetime(2020, 1, 1, tzinfo=NOW.tzinfo))
+
+    call_command("tap", "sweep", stdout=StringIO(), stderr=StringIO())
+
+    assert not CodeContext.objects.exists()

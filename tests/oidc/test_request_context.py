@@ -1,0 +1,100 @@
+"""How the sign-in reaches the toolkit's validator: put there by us, and never believed from a client."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.http import HttpRequest
+from django.test import Client
+from oauthlib.common import Request
+
+from tap_provider.models import SignIn
+from tap_provider.oidc import request_context
+from tap_provider.oidc.request_context import ATTRIBUTE, AuthorizationMoment, current_moment
+
+from .conftest import AUTHORIZE, Party
+
+SIGN_IN = SignIn(pk=UUID(int=7))
+
+
+def oauth_request(query: str = "", body: str = "") -> Request:
+    return Request(f"{AUTHORIZE}?{query}", http_method="POST", body=body)
+
+
+def test_take__returns_what_was_put() -> None:
+    request = oauth_request()
+    request_context.put(request, SIGN_IN)
+
+    assert request_context.take(request) is SIGN_IN
+
+
+def test_take__returns_nothing_where_nothing_was_put() -> None:
+    assert request_context.take(oauth_request()) is None
+
+
+@pytest.mark.parametrize(("query", "body"), [(f"{ATTRIBUTE}=x", ""), ("", f"{ATTRIBUTE}=x")])
+def test_take__never_believes_what_a_client_sent(query: str, body: str) -> None:
+    request = oauth_request(query, body)
+    assert getattr(request, ATTRIBUTE) == "x"  # the trap: oauthlib answers attributes from parameters
+
+    assert request_context.take(request) is None
+
+
+@pytest.mark.parametrize("value", [str(SIGN_IN.pk), SIGN_IN.pk, {"pk": str(SIGN_IN.pk)}, True, object()])
+def test_take__believes_a_sign_in_only(value: Any) -> None:
+    request = oauth_request()
+    request.__dict__[ATTRIBUTE] = value
+
+    assert request_context.take(request) is None
+
+
+def test_put__nothing_shadows_what_a_client_sent() -> None:
+    request = oauth_request(f"{ATTRIBUTE}=x")
+
+    request_context.put(request, None)
+
+    assert getattr(request, ATTRIBUTE) is None
+
+
+def test_put__replaces() -> None:
+    request = oauth_request()
+    request_context.put(request, SIGN_IN)
+
+    request_context.put(request, None)
+
+    assert request_context.take(request) is None
+
+
+def test_current_moment__is_nothing_outside_an_authorization_request() -> None:
+    assert current_moment.get() is None
+
+
+def test_current_moment__carries_request_and_sign_in() -> None:
+    request = HttpRequest()
+    token = current_moment.set(AuthorizationMoment(request=request, sign_in=SIGN_IN))
+
+    moment = current_moment.get()
+    current_moment.reset(token)
+
+    assert moment is not None
+    assert (moment.request, moment.sign_in) == (request, SIGN_IN)
+
+
+def test_current_moment__is_over_with_its_request(full: Client, intranet: Party) -> None:
+    intranet.code(full)
+
+    assert current_moment.get() is None
+
+
+def test_current_moment__is_over_even_when_the_request_fails(full: Client, intranet: Party) -> None:
+    """The next request in this thread must not be answered as somebody else's."""
+    intranet.application.redirect_uris = "unheard-of:/callback"
+    intranet.application.save()
+    asked = intranet.request(redirect_uri="unheard-of:/callback")
+    full.raise_request_exception = False
+
+    full.get(asked.url)
+
+    assert current_moment.get() is None

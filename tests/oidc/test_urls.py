@@ -1,0 +1,99 @@
+"""The toolkit's addresses with our views in front, under the toolkit's own names."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+from django.urls import resolve, reverse
+from oauth2_provider import urls as toolkit
+
+from tap_provider.oidc import urls, well_known_urls
+from tap_provider.oidc.views import AuthorizationView, IntrospectTokenView, RPInitiatedLogoutView
+
+from .conftest import ISSUER
+
+ARGUMENTS = {
+    "oauth-server-metadata-issuer": ["o"],
+    "oauth-resource-metadata-path": ["o"],
+    "device-confirm": ["client", "code"],
+    "device-grant-status": ["client", "code"],
+    "detail": [1],
+    "delete": [1],
+    "update": [1],
+    "authorized-token-delete": [1],
+    "dcr-register-management": ["client"],
+}
+NAMES = [pattern.name for pattern in toolkit.urlpatterns]
+
+
+def test_urls__keep_the_toolkits_namespace() -> None:
+    """Its own code reverses by it."""
+    assert urls.app_name == toolkit.app_name == "oauth2_provider"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_urls__reach_everything_of_the_toolkits_by_name(name: str) -> None:
+    path = reverse(f"oauth2_provider:{name}", args=ARGUMENTS.get(name))
+
+    assert path.startswith("/o/")
+    assert resolve(path).view_name == f"oauth2_provider:{name}"
+
+
+OURS = {
+    "authorize": AuthorizationView,
+    "introspect": IntrospectTokenView,
+    "rp-initiated-logout": RPInitiatedLogoutView,
+}
+
+
+@pytest.mark.parametrize(("name", "view"), OURS.items())
+def test_urls__our_views_stand_in_front(name: str, view: type) -> None:
+    assert resolve(reverse(f"oauth2_provider:{name}")).func.view_class is view
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - set(OURS)))
+def test_urls__other_views_are_the_toolkits(name: str) -> None:
+    view = resolve(reverse(f"oauth2_provider:{name}", args=ARGUMENTS.get(name))).func.view_class
+
+    assert view.__module__.startswith("oauth2_provider.")
+
+
+@pytest.mark.parametrize("name", ["authorize", "introspect"])
+def test_urls__our_views_are_exempt_from_what_the_toolkits_are(name: str) -> None:
+    """Django keeps such marks on the view function: CSRF at introspection, and the answer to anonymous visitors."""
+    ours = resolve(reverse(f"oauth2_provider:{name}")).func
+    theirs = resolve(f"/{name}/", urlconf="oauth2_provider.urls").func
+
+    for mark in ("csrf_exempt", "login_required"):
+        assert getattr(ours, mark, None) == getattr(theirs, mark, None), mark
+
+
+def test_urls__only_the_authorization_endpoint_takes_part_in_registration() -> None:
+    taking_part = [
+        pattern.name for pattern in urls.urlpatterns if getattr(pattern.callback, "registration_session", False)
+    ]
+
+    assert taking_part == ["authorize"]
+
+
+def test_well_known_urls__are_the_toolkits() -> None:
+    assert [pattern.name for pattern in well_known_urls.urlpatterns] == [
+        pattern.name for pattern in toolkit.metadata_urlpatterns
+    ]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/o/.well-known/openid-configuration",
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/oauth-authorization-server/o",
+        "/o/.well-known/oauth-authorization-server",
+    ],
+)
+def test_well_known_urls__tell_the_issuer_and_its_endpoints(client: Client, path: str) -> None:
+    metadata = client.get(path).json()
+
+    assert metadata["issuer"] == ISSUER
+    assert metadata["authorization_endpoint"] == f"{ISSUER}/authorize/"
+    assert metadata["token_endpoint"] == f"{ISSUER}/token/"

@@ -1,0 +1,276 @@
+"""System checks: each id fires for its fault, and is silent otherwise."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+from django.contrib.auth.hashers import BasePasswordHasher
+from django.core.checks import CheckMessage, run_checks
+from django.db import connections
+from django.urls import include, path
+
+from tap_provider import checks
+from tap_provider.hooks import Hooks
+from tap_provider.oidc import checks as oidc_checks
+
+OURS = checks.MIDDLEWARE
+AUTHENTICATION = checks.AUTHENTICATION_MIDDLEWARE
+OTP, LOGIN_REQUIRED = checks.LATER_MIDDLEWARE
+MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
+SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+IMMEDIATE = {**SQLITE, "OPTIONS": {"transaction_mode": "IMMEDIATE"}}
+
+urlpatterns = [path("o/", include("oauth2_provider.urls"))]  # a site that has mounted the toolkit's own views
+
+
+class OtherHooks(Hooks):
+    """A subclass, as a site writes one."""
+
+
+class NotHooks:
+    """Not a subclass."""
+
+
+class OtherHasher(BasePasswordHasher):
+    algorithm = "other"
+
+
+def ids(found: list[CheckMessage]) -> list[str]:
+    return [message.id for message in found if message.id and message.id.startswith("tap_provider")]
+
+
+def all_ids(databases: list[str] | None = None) -> list[str]:
+    return ids(run_checks(databases=databases))
+
+
+def known_ids() -> list[str]:
+    constants = {**vars(checks), **vars(oidc_checks)}
+    return sorted(constants[name] for name in constants if re.fullmatch(r"[EW]\d{3}", name))
+
+
+@pytest.mark.django_db
+def test_checks__are_silent_for_the_example() -> None:
+    assert all_ids(databases=["default"]) == []
+
+
+# Middleware.
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        ([AUTHENTICATION, OURS], []),
+        ([AUTHENTICATION, OURS, OTP, LOGIN_REQUIRED], []),
+        ([AUTHENTICATION], ["tap_provider.E001"]),
+        ([], ["tap_provider.E001"]),
+        ([OURS], ["tap_provider.E002"]),
+        ([OURS, AUTHENTICATION], ["tap_provider.E002"]),
+        ([AUTHENTICATION, OTP, OURS], ["tap_provider.E002"]),
+        ([AUTHENTICATION, LOGIN_REQUIRED, OURS], ["tap_provider.E002"]),
+        ([OTP, LOGIN_REQUIRED, OURS, AUTHENTICATION], ["tap_provider.E002"] * 3),
+    ],
+)
+def test_check_middleware__wants_ours_in_its_place(settings: Any, order: list[str], expected: list[str]) -> None:
+    settings.MIDDLEWARE = order
+    assert ids(checks.check_middleware(None)) == expected
+
+
+# Backends.
+
+
+@pytest.mark.parametrize(
+    ("backends", "expected"),
+    [
+        ([MODEL_BACKEND, checks.PASSKEY_BACKEND, checks.BACKEND], []),
+        ([MODEL_BACKEND, checks.PASSKEY_BACKEND], ["tap_provider.E003"]),
+        ([checks.BACKEND, checks.PASSKEY_BACKEND, MODEL_BACKEND], ["tap_provider.E004"]),
+        ([checks.LIBRARY_PASSKEY_BACKEND, checks.BACKEND], ["tap_provider.E007"]),
+        ([checks.LIBRARY_PASSKEY_BACKEND, checks.PASSKEY_BACKEND, checks.BACKEND], ["tap_provider.E007"]),
+        ([MODEL_BACKEND, checks.BACKEND], ["tap_provider.E007"]),
+    ],
+)
+def test_check_backends__wants_ours_last_and_our_passkey_backend(
+    settings: Any, backends: list[str], expected: list[str]
+) -> None:
+    settings.AUTHENTICATION_BACKENDS = backends
+    assert ids(checks.check_backends(None)) == expected
+
+
+def test_check_backends__without_passkeys_no_backend_for_them_is_missed(settings: Any) -> None:
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_otp_webauthn"]
+    settings.AUTHENTICATION_BACKENDS = [MODEL_BACKEND, checks.BACKEND]
+    assert ids(checks.check_backends(None)) == []
+
+
+# Databases.
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (IMMEDIATE, []),
+        (SQLITE, ["tap_provider.E005"]),
+        ({**SQLITE, "OPTIONS": {"transaction_mode": "DEFERRED"}}, ["tap_provider.E005"]),
+        ({"ENGINE": "django.db.backends.postgresql"}, []),
+        ({"ENGINE": "django.db.backends.mysql"}, []),
+        ({**IMMEDIATE, "ATOMIC_REQUESTS": True}, ["tap_provider.W013"]),
+        ({"ENGINE": "django.db.backends.postgresql", "ATOMIC_REQUESTS": True}, ["tap_provider.W013"]),
+    ],
+)
+def test_check_database_settings__wants_immediate_transactions_and_no_atomic_requests(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], expected: list[str]
+) -> None:
+    monkeypatch.setitem(django_settings.DATABASES, "default", options)
+    assert ids(checks.check_database_settings(None)) == expected
+
+
+@pytest.mark.django_db
+def test_check_databases__warns_of_a_database_that_has_not_been_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ids(checks.check_databases(None, databases=["default"])) == []
+    assert ids(checks.check_databases(None)) == []  # only where a command asks for it
+    monkeypatch.setattr(connections["default"], "vendor", "oracle")
+    monkeypatch.setitem(connections["default"].__dict__, "mysql_is_mariadb", False)
+    assert ids(checks.check_databases(None, databases=["default"])) == ["tap_provider.E014"]
+
+
+# Settings.
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("REGISTRATION_VIEWS", ["third_party:wizard"], []),
+        ("REGISTRATION_VIEWS", ["oauth2_provider:authorize"], ["tap_provider.E006"]),
+        ("REGISTRATION_VIEWS", ["admin:index"], ["tap_provider.E006"]),
+        ("REGISTRATION_VIEWS", ["admin:auth:x", "oauth2_provider:list"], ["tap_provider.E006"] * 2),
+        ("REGISTRATION_VIEWS", "third_party:wizard", ["tap_provider.E010"]),
+        ("REGISTRATION_VIEWS", None, ["tap_provider.E010"]),
+        ("UPN_FIELD", "upn", []),
+        ("UPN_FIELD", "username", []),
+        ("UPN_FIELD", "employee_number", ["tap_provider.E008"]),
+        ("UPN_FIELD", "email", ["tap_provider.W012"]),
+        ("HOOKS", "tests.test_checks.OtherHooks", []),
+        ("HOOKS", "tests.test_checks.NotHooks", ["tap_provider.E009"]),
+        ("HOOKS", "tests.test_checks.nothing", ["tap_provider.E009"]),
+        ("HOOKS", "tests.nowhere.Hooks", ["tap_provider.E009"]),
+        ("HOOKS", "tests.test_checks.ids", ["tap_provider.E009"]),
+        ("PASSCODE_HASHER", "tests.test_checks.OtherHasher", []),
+        ("PASSCODE_HASHER", "tests.test_checks.NotHooks", ["tap_provider.E009"]),
+        ("PASSCODE_HASHER", "tests.nowhere.Hasher", ["tap_provider.E009"]),
+        ("PASSCODE_LENGTH", 12, ["tap_provider.E010"]),
+        ("ACR_VALUES", {"phishing_resistant": "phrh"}, []),
+        ("ACR_VALUES", {"phishing-resistant": "phr"}, ["tap_provider.E010"]),
+        ("ACR_VALUES", ["phr"], ["tap_provider.E010"]),
+        ("TRUSTED_PROXIES", 1, []),
+        ("TRUSTED_PROXIES", -1, ["tap_provider.E010"]),
+        ("TRUSTED_PROXIES", True, ["tap_provider.E010"]),
+        ("TRUSTED_PROXIES", "1", ["tap_provider.E010"]),
+        ("PASS_AMR", ["tap"], []),
+        ("PASS_AMR", "tap", ["tap_provider.E010"]),
+        ("REGISTRABLE_METHODS", "totp", ["tap_provider.E010"]),
+    ],
+)
+def test_check_settings__names_what_is_wrong(settings: Any, name: str, value: Any, expected: list[str]) -> None:
+    setattr(settings, f"TAP_PROVIDER_{name}", value)
+    assert ids(checks.check_settings(None)) == expected
+
+
+@pytest.mark.parametrize(
+    ("slugs", "expected"),
+    [(["passkey", "totp", "password"], []), ([], []), (["totp", "carrier_pigeon"], ["tap_provider.W011"])],
+)
+def test_check_registrable_methods__wants_an_app_for_each_kind(
+    settings: Any, slugs: list[str], expected: list[str]
+) -> None:
+    settings.TAP_PROVIDER_REGISTRABLE_METHODS = slugs
+    assert ids(checks.check_registrable_methods(None)) == expected
+
+
+# OpenID.
+
+
+def test_check_validator__wants_ours(settings: Any) -> None:
+    assert oidc_checks.check_validator(None) == []
+    settings.OAUTH2_PROVIDER = {
+        **settings.OAUTH2_PROVIDER,
+        "OAUTH2_VALIDATOR_CLASS": "oauth2_provider.oauth2_validators.OAuth2Validator",
+    }
+    assert ids(oidc_checks.check_validator(None)) == ["tap_provider.E101"]
+
+
+@pytest.mark.parametrize(
+    ("urlconf", "expected"), [("example_project.urls", []), ("tests.test_checks", ["tap_provider.E102"] * 2)]
+)
+def test_check_views__wants_ours_in_front(settings: Any, urlconf: str, expected: list[str]) -> None:
+    settings.ROOT_URLCONF = urlconf
+    assert ids(oidc_checks.check_views(None)) == expected
+
+
+def test_check_scopes__wants_the_one_for_registration(settings: Any) -> None:
+    assert oidc_checks.check_scopes(None) == []
+    settings.OAUTH2_PROVIDER = {**settings.OAUTH2_PROVIDER, "SCOPES": {"openid": "Know who you are"}}
+    assert ids(oidc_checks.check_scopes(None)) == ["tap_provider.W103"]
+
+
+# Registered, documented, and good enough to deploy.
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("MIDDLEWARE", [AUTHENTICATION], "tap_provider.E001"),
+        ("AUTHENTICATION_BACKENDS", [MODEL_BACKEND], "tap_provider.E003"),
+        ("TAP_PROVIDER_REGISTRATION_VIEWS", ["admin:index"], "tap_provider.E006"),
+        ("TAP_PROVIDER_REGISTRABLE_METHODS", ["carrier_pigeon"], "tap_provider.W011"),
+        ("TAP_PROVIDER_UPN_FIELD", "employee_number", "tap_provider.E008"),
+    ],
+)
+def test_checks__run_with_manage_py_check(settings: Any, name: str, value: Any, expected: str) -> None:
+    setattr(settings, name, value)
+    assert expected in all_ids()
+
+
+@pytest.mark.django_db
+def test_checks__of_databases_run_with_manage_py_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(django_settings.DATABASES, "default", {**SQLITE, "ATOMIC_REQUESTS": True})
+    monkeypatch.setattr(connections["default"], "vendor", "oracle")
+    monkeypatch.setitem(connections["default"].__dict__, "mysql_is_mariadb", False)
+    assert {"tap_provider.E005", "tap_provider.W013", "tap_provider.E014"} <= set(all_ids(databases=["default"]))
+
+
+def test_checks__every_id_is_documented() -> None:
+    assert len(known_ids()) == 17
+    documented = (django_settings.BASE_DIR / "docs" / "reference" / "checks.md").read_text()
+    assert [check for check in known_ids() if check not in documented] == []
+
+
+def deploy_check(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `manage.py check --deploy` as an operator does, with nothing of this process's environment but its path."""
+    return subprocess.run(
+        [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
+        cwd=django_settings.BASE_DIR,
+        env={"PATH": os.environ.get("PATH", ""), "VAR_DIR": str(tmp_path), **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_example__passes_the_deploy_check_in_production(tmp_path: Path) -> None:
+    done = deploy_check(tmp_path, BASE_URL="https://login.example.test", DEBUG="0", ALLOWED_HOSTS="login.example.test")
+    assert done.returncode == 0, done.stderr
+    assert "no issues" in done.stdout + done.stderr
+
+
+def test_example__the_deploy_check_is_no_formality(tmp_path: Path) -> None:
+    done = deploy_check(tmp_path, BASE_URL="http://login.example.test", DEBUG="1")
+    assert done.returncode != 0
+    assert "security.W018" in done.stderr

@@ -1,0 +1,184 @@
+"""Sign-ins: one record per authentication event; the session carries only its id."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.contrib.sessions.backends.signed_cookies import SessionStore
+from django.http import HttpRequest
+from django.test import RequestFactory
+
+from tap_provider.models import AuditEvent, Level, SignIn
+from tap_provider.sign_in import (
+    SESSION_KEY,
+    Client,
+    adopt_session,
+    begin_sign_in,
+    end_sign_in,
+    end_sign_ins,
+    find_sign_in,
+    put_in_session,
+    sign_in_of_session,
+)
+
+from .conftest import HOUR, MINUTE, NOW
+
+Reason = SignIn.EndedReason
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def request_(rf: RequestFactory) -> HttpRequest:
+    """A request with an empty session."""
+    return with_session(rf.get("/", headers={"user-agent": "Browser/1.0"}))
+
+
+def with_session(request: HttpRequest, session: Any = None) -> HttpRequest:
+    request.session = session or SessionStore()
+    return request
+
+
+def begin(user: Any, **more: Any) -> SignIn:
+    facts: dict[str, Any] = {
+        "methods": ["password"],
+        "amr": ["pwd"],
+        "level": Level.SINGLE_FACTOR,
+        "client": Client(),
+        "now": NOW,
+        "authenticated_at": NOW,
+    }
+    return begin_sign_in(user=user, **{**facts, **more})
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        ("Browser/1.0", "Browser/1.0"),
+        ("", ""),
+        ("A" * 1000, "A" * 256),
+        ("Brow\x00ser", "Browser"),
+        ("\xff\xfe\N{SNOWMAN}", "\xff\xfe\N{SNOWMAN}"),
+    ],
+    ids=ascii,
+)
+def test_client__keeps_of_the_user_agent_what_a_column_takes(
+    told: str, kept: str, rf: RequestFactory, robin: Any
+) -> None:
+    client = Client.of(rf.get("/", HTTP_USER_AGENT=told, REMOTE_ADDR="203.0.113.7"))
+    assert client == Client(address="203.0.113.7", user_agent=kept)
+    sign_in = begin(robin, client=client)
+    sign_in.refresh_from_db()
+    assert (sign_in.address, sign_in.user_agent) == ("203.0.113.7", kept)
+
+
+def test_begin_sign_in__records_what_is_known(robin: Any) -> None:
+    sign_in = begin(robin, methods=("password", "totp"), amr=("mfa", "otp", "pwd"), level=Level.MULTI_FACTOR)
+    sign_in.refresh_from_db()
+    assert (sign_in.methods, sign_in.amr, sign_in.level) == (
+        ["password", "totp"],
+        ["mfa", "otp", "pwd"],
+        "multi_factor",
+    )
+    assert (sign_in.user, sign_in.authenticated_at, sign_in.created_at) == (robin, NOW, NOW)
+    assert (sign_in.deadline, sign_in.ended_at, sign_in.pass_id) == (None, None, None)
+
+
+def test_adopt_session__claims_nothing(robin: Any, request_: HttpRequest) -> None:
+    """A full session that predates the installation: single factor, and nobody knows when."""
+    sign_in = adopt_session(request_, robin, now=NOW)
+    sign_in.refresh_from_db()
+    assert (sign_in.level, sign_in.authenticated_at) == (Level.SINGLE_FACTOR, None)
+    assert (sign_in.methods, sign_in.amr) == ([], [])
+    assert request_.session[SESSION_KEY] == str(sign_in.pk)
+
+
+def test_put_in_session__carries_only_the_id(robin: Any, request_: HttpRequest) -> None:
+    sign_in = begin(robin)
+    put_in_session(request_, sign_in)
+    assert dict(request_.session.items()) == {SESSION_KEY: str(sign_in.pk)}
+
+
+def test_sign_in_of_session__is_one_query_kept_on_the_request(
+    robin: Any, request_: HttpRequest, rf: RequestFactory, django_assert_num_queries: Any
+) -> None:
+    sign_in = begin(robin)
+    put_in_session(request_, sign_in)
+    again = with_session(rf.get("/"), request_.session)
+    with django_assert_num_queries(1):
+        found = sign_in_of_session(again)
+        assert found == sign_in
+        assert found.user == robin
+        assert sign_in_of_session(again) is found
+
+
+def test_sign_in_of_session__anonymous_visitors_cost_nothing(
+    request_: HttpRequest, rf: RequestFactory, django_assert_num_queries: Any
+) -> None:
+    with django_assert_num_queries(0):
+        assert sign_in_of_session(request_) is None
+        assert sign_in_of_session(rf.get("/")) is None  # no session middleware at all
+
+
+def test_sign_in_of_session__follows_the_session_not_the_request(robin: Any, request_: HttpRequest) -> None:
+    """Peer failure 5: after a change of the session, what the request remembers of the old one is wrong."""
+    first, second = begin(robin), begin(robin)
+    put_in_session(request_, first)
+    assert sign_in_of_session(request_) == first
+    request_.session[SESSION_KEY] = str(second.pk)
+    assert sign_in_of_session(request_) == second
+    request_.session.flush()
+    assert sign_in_of_session(request_) is None
+
+
+@pytest.mark.parametrize("junk", ["", "x", "\x00", "1", "0" * 32, "{}", "' OR 1=1", "\ud800", 7], ids=ascii)
+def test_find_sign_in__of_anything_else_is_none(junk: Any) -> None:
+    assert find_sign_in(junk) is None
+
+
+def test_find_sign_in__takes_no_other_kind_of_id(robin: Any, issue: Any) -> None:
+    """Peer failure 6: a pass's id, a passcode or a user's key never find a sign-in."""
+    issued = issue(robin, now=NOW)
+    begin(robin)
+    for secret in (issued.temporary_access_pass.pk, issued.passcode, robin.pk, uuid4()):
+        assert find_sign_in(secret) is None
+
+
+def test_find_sign_in__tells_what_is_left_of_the_pass(robin: Any, issue: Any) -> None:
+    held = issue(robin, now=NOW, is_usable_once=True).temporary_access_pass
+    sign_in = begin(robin, pass_id=held.pk, deadline=held.expires_at, level=Level.MULTI_FACTOR)
+    assert find_sign_in(sign_in.pk).pass_is_usable_once is True  # type: ignore[union-attr]
+    held.delete()
+    assert find_sign_in(str(sign_in.pk)).pass_is_usable_once is None  # type: ignore[union-attr]
+    assert find_sign_in(begin(robin).pk).pass_is_usable_once is None  # type: ignore[union-attr]
+
+
+def test_end_sign_in__notes_when_and_why_and_records_who(robin: Any, admin: Any) -> None:
+    sign_in = begin(robin)
+    end_sign_in(sign_in, reason=Reason.PASS_REVOKED, now=NOW + MINUTE, actor=admin)
+    assert (sign_in.ended_at, sign_in.ended_reason) == (NOW + MINUTE, Reason.PASS_REVOKED)
+    stored = SignIn.objects.get()
+    assert (stored.ended_at, stored.ended_reason) == (NOW + MINUTE, Reason.PASS_REVOKED)
+    event = AuditEvent.objects.get()
+    assert (event.kind, event.sign_in_id, event.at) == (AuditEvent.Kind.SIGN_IN_ENDED, sign_in.pk, NOW + MINUTE)
+    assert (event.actor_name, event.user_name, event.detail) == (admin.upn, robin.upn, {"reason": "pass_revoked"})
+
+
+def test_end_sign_in__twice_keeps_the_first_reason(robin: Any) -> None:
+    sign_in = begin(robin)
+    old = SignIn.objects.get(pk=sign_in.pk)  # as another request still holds it
+    end_sign_in(sign_in, reason=Reason.SIGNED_OUT, now=NOW)
+    end_sign_in(old, reason=Reason.POLICY, now=NOW + HOUR)
+    stored = SignIn.objects.get()
+    assert (stored.ended_at, stored.ended_reason) == (NOW, Reason.SIGNED_OUT)
+    assert AuditEvent.objects.count() == 1
+
+
+def test_end_sign_ins__tells_how_many_were_not_over_before(robin: Any) -> None:
+    sign_ins = [begin(robin) for _ in range(3)]
+    end_sign_in(sign_ins[0], reason=Reason.SIGNED_OUT, now=NOW)
+    assert end_sign_ins(sign_ins, reason=Reason.POLICY, now=NOW) == 2
+    assert end_sign_ins(sign_ins, reason=Reason.POLICY, now=NOW) == 0
+    assert end_sign_ins([], reason=Reason.POLICY, now=NOW) == 0
