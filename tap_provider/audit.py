@@ -39,8 +39,8 @@ def record(
 
 
 def _key(user: Any | None) -> str:
-    return "" if user is None else str(user.pk)
+    return "" if user is None or user.pk is None else str(user.pk)
 
 
 def _name(user: Any | None) -> str:
-    return "" if user is None else get_hooks().get_upn(user)[:255]
+    return "" if user is None or user.pk is None else get_hooks().get_upn(user)[:255]  # none: anonymous

@@ -12,8 +12,10 @@ from django.contrib.auth.backends import BaseBackend
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
+from . import registration_session
 from .exceptions import RedemptionRefused
-from .redeem import sign_in_with_pass
+from .redeem import redeem_pass
+from .sign_in import Client
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -30,10 +32,13 @@ class TemporaryAccessPassBackend(BaseBackend):
     def authenticate(self, request: HttpRequest | None, *, upn: str, tap_secret: str) -> Any | None:  # type: ignore[override]
         if request is None or not hasattr(request, "session"):
             return None  # a pass spent without a session to open would be lost
+        now = timezone.now()
         try:
-            return sign_in_with_pass(request, upn=upn, passcode=tap_secret, now=timezone.now()).user
+            sign_in = redeem_pass(upn=upn, passcode=tap_secret, client=Client.of(request), now=now)
         except RedemptionRefused:
-            return None
+            return None  # which Django tells receivers of `user_login_failed`
+        registration_session.begin(request, sign_in, now=now)
+        return sign_in.user
 
     def get_user(self, user_id: Any) -> None:
         return None

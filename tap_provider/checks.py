@@ -14,6 +14,8 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import FieldDoesNotExist
 from django.db import connections
+from django.db.models import UniqueConstraint
+from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
 
 from .conf import DEFAULTS, PREFIX, settings
@@ -46,6 +48,7 @@ W011 = "tap_provider.W011"  # a registrable kind whose app is not installed
 W012 = "tap_provider.W012"  # the UPN field is not unique
 W013 = "tap_provider.W013"  # ATOMIC_REQUESTS
 E014 = "tap_provider.E014"  # a database that has not been tried
+W015 = "tap_provider.W015"  # the library's own passkey views are mounted
 
 
 def register_all() -> None:
@@ -54,6 +57,7 @@ def register_all() -> None:
         register(Tags.security)(check)
     register(Tags.database)(check_databases)
     register(Tags.security)(check_database_settings)
+    register(Tags.urls)(check_passkey_urls)
 
 
 def check_middleware(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
@@ -100,6 +104,8 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 def check_registrable_methods(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    if not hasattr(django_settings, f"{PREFIX}REGISTRABLE_METHODS"):
+        return []  # the default names what most sites have, and offers what there is
     return [
         CheckWarning(
             f"{PREFIX}REGISTRABLE_METHODS names {slug!r}, but no installed app brings such a kind.",
@@ -124,6 +130,15 @@ def check_database_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessag
             message = f"ATOMIC_REQUESTS ({alias}) would roll back counted attempts and hold locks while hashing."
             found.append(CheckWarning(message, hint="Use transaction.atomic where it is needed.", id=W013))
     return found
+
+
+def check_passkey_urls(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    try:
+        reverse("otp_webauthn:credential-registration-begin")
+    except NoReverseMatch:
+        return []
+    hint = "Leave django_otp_webauthn.urls out: tap_provider.urls brings these pages with the rules of registration."
+    return [CheckWarning("Passkeys can be registered by the library's own views.", hint=hint, id=W015)]
 
 
 def check_databases(app_configs: Any, databases: Any = None, **kwargs: Any) -> list[CheckMessage]:
@@ -173,13 +188,19 @@ def _upn_field() -> Iterator[CheckMessage]:
     except FieldDoesNotExist:
         yield Error(f"{user_model._meta.label} has no field {name!r}.", hint=f"Set {PREFIX}UPN_FIELD.", id=E008)
         return
-    if not getattr(field, "unique", False):
+    alone = [{name}, {f"Lower(F({name}))"}]
+    constraints = [item for item in user_model._meta.constraints if isinstance(item, UniqueConstraint)]
+    constrained = any({*item.fields, *map(str, item.expressions)} in alone for item in constraints)
+    if not getattr(field, "unique", False) and not constrained:
         hint = "People who share a UPN are refused. Add a unique constraint, better one without regard to case."
         yield CheckWarning(f"{user_model._meta.label}.{name} is not unique.", hint=hint, id=W012)
 
 
 def _registration_views() -> Iterator[CheckMessage]:
+    forbidden = {*FORBIDDEN_NAMESPACES}
+    if apps.is_installed("django.contrib.admin"):
+        forbidden |= {site.name for site in import_string("django.contrib.admin.sites.all_sites")}
     for name in sorted(settings.registration_views):
-        if name.partition(":")[0] in FORBIDDEN_NAMESPACES:
+        if set(name.split(":")[:-1]) & forbidden:
             hint = "What a pass opens must not reach the admin or the authorization server's pages."
             yield Error(f"{PREFIX}REGISTRATION_VIEWS must not name {name!r}.", hint=hint, id=E006)

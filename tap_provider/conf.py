@@ -61,7 +61,10 @@ class Settings:
 
     @property
     def passcode_hasher(self) -> BasePasswordHasher:
-        """`TAP_PROVIDER_PASSCODE_HASHER`: dotted path of a Django password hasher; changing it ends passes."""
+        """`TAP_PROVIDER_PASSCODE_HASHER`: dotted path of a Django password hasher.
+
+        Passes hashed by another algorithm than this one's end.
+        """
         hasher: BasePasswordHasher = import_string(self._read("PASSCODE_HASHER"))()
         return hasher
 

@@ -85,7 +85,7 @@ def issue_pass(
                 lifetime_minutes=_in_minutes(lifetime),
                 expires_at=starts_at + lifetime,
                 is_usable_once=_checked_use(is_usable_once, policy),
-                reason=reason.replace("\x00", "")[:1000],
+                reason=_storable(reason),
             )
             _end_previous(new, actor=actor, now=now)
             new.save(force_insert=True)
@@ -105,8 +105,12 @@ def revoke_pass(*, actor: Any, temporary_access_pass: TemporaryAccessPass, now: 
     guard_revoke(actor=actor, user=user)
     with transaction.atomic():
         pass_id = temporary_access_pass.pk
-        TemporaryAccessPass.objects.filter(pk=pass_id).delete()
-        audit.record(AuditEvent.Kind.PASS_REVOKED, now=now, actor=actor, user=user, pass_id=pass_id, reason=reason)
+        deleted, _by_model = TemporaryAccessPass.objects.filter(pk=pass_id).delete()
+        if not deleted:
+            return  # somebody was faster: it was revoked or replaced, and the trail says by whom
+        audit.record(
+            AuditEvent.Kind.PASS_REVOKED, now=now, actor=actor, user=user, pass_id=pass_id, reason=_storable(reason)
+        )
         _end_opened_by(pass_id, reason=SignIn.EndedReason.PASS_REVOKED, actor=actor, now=now)
         signals.send_after_commit(
             signals.pass_revoked, sender=TemporaryAccessPass, pass_id=pass_id, user=user, actor=actor
@@ -223,6 +227,11 @@ def _tell_issued(new: TemporaryAccessPass, *, actor: Any, now: datetime) -> None
 def lifetime_of(minutes: int) -> timedelta:
     """Return a lifetime of so many minutes; what no policy allows stays out of every bound without overflowing."""
     return timedelta(minutes=max(0, min(minutes, LONGEST_LIFETIME + 1)))
+
+
+def _storable(text: str) -> str:
+    # Command lines and JSON may carry what databases refuse: NUL bytes and lone surrogates.
+    return text.encode("utf-8", "replace").decode().replace("\x00", "")[:1000]
 
 
 def _in_minutes(duration: timedelta) -> int:

@@ -75,7 +75,14 @@ def _look_before_flushing(request: HttpRequest) -> None:
         sign_in_of_session(request)
         flush()
 
+    aflush = request.session.aflush
+
+    async def aflush_after_a_look() -> None:
+        await sync_to_async(sign_in_of_session)(request)
+        await aflush()
+
     request.session.flush = flush_after_a_look  # type: ignore[method-assign]
+    request.session.aflush = aflush_after_a_look  # type: ignore[method-assign]
 
 
 def _live_user(request: HttpRequest, user: Any) -> Any:

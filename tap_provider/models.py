@@ -338,7 +338,7 @@ class AuditEvent(models.Model):
     def save(self, *args: Any, **kwargs: Any) -> None:
         if not self._state.adding:
             raise TypeError("Audit events are append-only.")
-        super().save(*args, **kwargs)
+        super().save(*args, **{**kwargs, "force_insert": True})  # a key that exists is an error, not an update
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError("Audit events are append-only.")

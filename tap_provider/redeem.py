@@ -64,13 +64,11 @@ class _Candidate:
 
 
 @sensitive_variables()
-def redeem_pass(
-    *, upn: str, passcode: str, client: Client, now: datetime, request: HttpRequest | None = None
-) -> SignIn:
+def redeem_pass(*, upn: str, passcode: str, client: Client, now: datetime) -> SignIn:
     """Spend a pass and return the sign-in that it opens.
 
     Raises TooManyAttempts (nothing was hashed), PasscodeNotAccepted (nobody is told why), or PassNotUsable with its
-    reason. `request` is only handed on to receivers of Django's `user_login_failed`.
+    reason.
     """
     attempt = count_attempt(purpose="pass", upn=clean_upn(upn) or upn[:256], address=client.address, now=now)
     candidate = _find(upn)
@@ -82,14 +80,20 @@ def redeem_pass(
         return _spend(candidate, attempt, client=client, now=now)
     except RedemptionRefused as refusal:
         _record_refusal(candidate, refusal, client=client, now=now)
-        user_login_failed.send(sender=__name__, credentials={"upn": upn, "tap_secret": "*" * 20}, request=request)
         raise
 
 
 @sensitive_variables()
 def sign_in_with_pass(request: HttpRequest, *, upn: str, passcode: str, now: datetime) -> SignIn:
-    """Redeem a pass and open its registration-only session on this request; what `redeem_pass` raises."""
-    sign_in = redeem_pass(upn=upn, passcode=passcode, client=Client.of(request), now=now, request=request)
+    """Redeem a pass and open its registration-only session on this request; raises what `redeem_pass` raises.
+
+    Tells receivers of Django's `user_login_failed` of a refusal, the passcode masked.
+    """
+    try:
+        sign_in = redeem_pass(upn=upn, passcode=passcode, client=Client.of(request), now=now)
+    except RedemptionRefused:
+        user_login_failed.send(sender=__name__, credentials={"upn": upn, "tap_secret": "*" * 20}, request=request)
+        raise
     registration_session.begin(request, sign_in, now=now)
     return sign_in
 

@@ -186,7 +186,7 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 
 
 def _registration_under_way(request: HttpRequest, kind: MethodKind, current: SignIn, *, now: datetime) -> HttpResponse:
-    shown = kind.registration_page(request, request.user, request.POST or None)
+    shown = kind.registration_page(request, request.user, request.POST if request.method == "POST" else None)
     if shown is None:
         return _to("security_info", request)
     if request.method == "POST":

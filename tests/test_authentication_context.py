@@ -6,6 +6,7 @@ from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends.signed_cookies import SessionStore
 from django.http import HttpRequest
 from django.test import RequestFactory
@@ -21,9 +22,10 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def request_(rf: RequestFactory) -> HttpRequest:
+def request_(rf: RequestFactory, robin: Any) -> HttpRequest:
     request = rf.get("/")
     request.session = SessionStore()
+    request.user = robin
     return request
 
 
@@ -108,6 +110,16 @@ def test_current_context__is_that_of_the_sign_in_of_this_session(robin: Any, req
 def test_current_context__is_none_where_nobody_is_signed_in(request_: HttpRequest, rf: RequestFactory) -> None:
     assert current_context(request_, now=NOW) is None
     assert current_context(rf.get("/"), now=NOW) is None
+
+
+def test_current_context__is_none_where_the_holder_of_a_pass_is_anonymous(
+    robin: Any, issue: Any, request_: HttpRequest
+) -> None:
+    opened = redeem_pass(upn=robin.upn, passcode=issue(robin, now=NOW).passcode, client=Client(), now=NOW)
+    put_in_session(request_, opened)
+    assert current_context(request_, now=NOW) == context_of(opened)
+    request_.user = AnonymousUser()
+    assert current_context(request_, now=NOW) is None
 
 
 def test_current_context__is_none_once_the_sign_in_has_ended(robin: Any, request_: HttpRequest) -> None:

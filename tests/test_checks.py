@@ -11,13 +11,18 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.contrib.admin import AdminSite
+from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import BasePasswordHasher
 from django.core.checks import CheckMessage, run_checks
 from django.db import connections
+from django.db.models import UniqueConstraint
+from django.db.models.functions import Lower
 from django.urls import include, path
 
 from tap_provider import checks
 from tap_provider.hooks import Hooks
+from tap_provider.methods import registry
 from tap_provider.oidc import checks as oidc_checks
 
 OURS = checks.MIDDLEWARE
@@ -27,7 +32,10 @@ MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
 SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
 IMMEDIATE = {**SQLITE, "OPTIONS": {"transaction_mode": "IMMEDIATE"}}
 
-urlpatterns = [path("o/", include("oauth2_provider.urls"))]  # a site that has mounted the toolkit's own views
+urlpatterns = [  # a site that has mounted the libraries' own views
+    path("o/", include("oauth2_provider.urls")),
+    path("webauthn/", include("django_otp_webauthn.urls", namespace="otp_webauthn")),
+]
 
 
 class OtherHooks(Hooks):
@@ -150,6 +158,8 @@ def test_check_databases__warns_of_a_database_that_has_not_been_tried(monkeypatc
         ("REGISTRATION_VIEWS", ["oauth2_provider:authorize"], ["tap_provider.E006"]),
         ("REGISTRATION_VIEWS", ["admin:index"], ["tap_provider.E006"]),
         ("REGISTRATION_VIEWS", ["admin:auth:x", "oauth2_provider:list"], ["tap_provider.E006"] * 2),
+        ("REGISTRATION_VIEWS", ["intranet:admin:index"], ["tap_provider.E006"]),
+        ("REGISTRATION_VIEWS", ["admin", "third_party:admin"], []),  # names of views, not of places
         ("REGISTRATION_VIEWS", "third_party:wizard", ["tap_provider.E010"]),
         ("REGISTRATION_VIEWS", None, ["tap_provider.E010"]),
         ("UPN_FIELD", "upn", []),
@@ -182,6 +192,35 @@ def test_check_settings__names_what_is_wrong(settings: Any, name: str, value: An
     assert ids(checks.check_settings(None)) == expected
 
 
+def test_check_settings__no_admin_site_takes_part_whatever_its_name(settings: Any) -> None:
+    settings.TAP_PROVIDER_REGISTRATION_VIEWS = ["backoffice:index"]
+    assert ids(checks.check_settings(None)) == []
+    site = AdminSite(name="backoffice")
+    assert site.name == "backoffice"
+    assert ids(checks.check_settings(None)) == ["tap_provider.E006"]
+
+
+@pytest.mark.parametrize(
+    "constraint",
+    [UniqueConstraint(fields=["email"], name="one_each"), UniqueConstraint(Lower("email"), name="one_each")],
+)
+def test_check_settings__a_unique_constraint_on_the_upn_will_do(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, constraint: UniqueConstraint
+) -> None:
+    settings.TAP_PROVIDER_UPN_FIELD = "email"
+    monkeypatch.setattr(get_user_model()._meta, "constraints", [constraint])
+    assert ids(checks.check_settings(None)) == []
+
+
+def test_check_settings__a_unique_constraint_on_more_than_the_upn_will_not_do(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.TAP_PROVIDER_UPN_FIELD = "email"
+    constraint = UniqueConstraint(fields=["email", "username"], name="one_each")
+    monkeypatch.setattr(get_user_model()._meta, "constraints", [constraint])
+    assert ids(checks.check_settings(None)) == ["tap_provider.W012"]
+
+
 @pytest.mark.parametrize(
     ("slugs", "expected"),
     [(["passkey", "totp", "password"], []), ([], []), (["totp", "carrier_pigeon"], ["tap_provider.W011"])],
@@ -191,6 +230,23 @@ def test_check_registrable_methods__wants_an_app_for_each_kind(
 ) -> None:
     settings.TAP_PROVIDER_REGISTRABLE_METHODS = slugs
     assert ids(checks.check_registrable_methods(None)) == expected
+
+
+def test_check_registrable_methods__the_default_offers_what_there_is(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(registry._kinds, "totp")
+    assert ids(checks.check_registrable_methods(None)) == []
+    settings.TAP_PROVIDER_REGISTRABLE_METHODS = ["passkey", "totp"]
+    assert ids(checks.check_registrable_methods(None)) == ["tap_provider.W011"]
+
+
+@pytest.mark.parametrize(
+    ("urlconf", "expected"), [("example_project.urls", []), ("tests.test_checks", ["tap_provider.W015"])]
+)
+def test_check_passkey_urls__wants_the_librarys_own_left_out(settings: Any, urlconf: str, expected: list[str]) -> None:
+    settings.ROOT_URLCONF = urlconf
+    assert ids(checks.check_passkey_urls(None)) == expected
 
 
 # OpenID.
@@ -246,7 +302,7 @@ def test_checks__of_databases_run_with_manage_py_check(monkeypatch: pytest.Monke
 
 
 def test_checks__every_id_is_documented() -> None:
-    assert len(known_ids()) == 17
+    assert {"tap_provider.E001", "tap_provider.W013", "tap_provider.E102"} <= set(known_ids())
     documented = (django_settings.BASE_DIR / "docs" / "reference" / "checks.md").read_text()
     assert [check for check in known_ids() if check not in documented] == []
 

@@ -57,8 +57,13 @@ def test_sign_in_form__tells_browsers_what_belongs_where() -> None:
     assert 'type="password"' in str(PasswordSignInForm({"upn": "x", "password": "typed"})["password"])
 
 
-def test_password_sign_in_form__never_sends_the_password_back() -> None:
-    assert "typed-secret" not in PasswordSignInForm({"upn": "x", "password": "typed-secret"}).as_p()
+@pytest.mark.parametrize(("form", "field"), [(PassSignInForm, "passcode"), (PasswordSignInForm, "password")])
+def test_sign_in_form__never_sends_the_secret_back(form: Any, field: str) -> None:
+    assert "typed-secret" not in form({"upn": "x", field: "typed-secret"}).as_p()
+
+
+def test_sign_in_form__a_passcode_is_legible_while_it_is_typed() -> None:
+    assert 'type="text"' in str(PassSignInForm()["passcode"])
 
 
 def test_issue_form__everything_may_be_left_to_the_policy() -> None:

@@ -740,10 +740,12 @@ def test_sign_in_with_pass__get_and_head_spend_nothing(robin: Any, issue: Issue,
 # What is told to others
 
 
-def test_redeem__a_refusal_is_told_to_django_without_the_passcode(robin: Any, issue: Issue) -> None:
+def test_redeem__a_refusal_is_told_to_django_without_the_passcode(
+    robin: Any, issue: Issue, sign_in_with_pass: Any
+) -> None:
     """Peer failure 19: `user_login_failed` reaches every receiver of the site."""
-    issued = issue(robin, now=NOW, is_usable_once=True)
-    redeem(robin, issued.passcode)
+    issued = issue(robin, is_usable_once=True)
+    sign_in_with_pass(robin.upn, issued.passcode)
     told: list[dict[str, Any]] = []
 
     def note(sender: Any, credentials: dict[str, Any], request: Any, **kwargs: Any) -> None:
@@ -751,8 +753,8 @@ def test_redeem__a_refusal_is_told_to_django_without_the_passcode(robin: Any, is
 
     user_login_failed.connect(note)
     try:
-        refusal(robin, WRONG)
-        refusal(robin, issued.passcode)
+        sign_in_with_pass(robin.upn, WRONG)
+        sign_in_with_pass(robin.upn, issued.passcode)
     finally:
         user_login_failed.disconnect(note)
     assert told == [{"upn": robin.upn, "tap_secret": "*" * 20}] * 2

@@ -342,6 +342,10 @@ def test_sign_in_with_pass__every_refusal_is_the_same_page(refusals: dict[str, H
     assert "do not match" in text_of(refusals["wrong passcode"])
 
 
+def test_sign_in_with_pass__what_was_typed_as_a_passcode_is_not_sent_back(sign_in_with_pass: Any) -> None:
+    assert "ABCD-EFGH" not in sign_in_with_pass("robin@example.test", "ABCD-EFGH").content.decode()
+
+
 def test_sign_in_with_pass__no_refusal_signs_anybody_in(refusals: dict[str, HttpResponse]) -> None:
     assert not SignIn.objects.exists()
     assert all("sessionid" not in response.cookies for response in refusals.values())

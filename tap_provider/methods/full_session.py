@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, authenticate, get_user_model, login
 from django.utils import timezone
+from django.utils.crypto import constant_time_compare
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
@@ -73,7 +74,12 @@ def sign_in_with_password(request: HttpRequest, *, upn: str, password: str, now:
         sign_in(request, user, used=[USED_PASSWORD], backend=backend)
         return True
     request.session.cycle_key()
-    request.session[PENDING_KEY] = {"user": str(user.pk), "backend": backend, "until": (now + PENDING_FOR).isoformat()}
+    request.session[PENDING_KEY] = {
+        "user": str(user.pk),
+        "backend": backend,
+        "until": (now + PENDING_FOR).isoformat(),
+        "hash": _session_hash(user),
+    }
     return False
 
 
@@ -88,7 +94,10 @@ def awaited_user(request: HttpRequest, *, now: datetime) -> Any | None:
     if not pending or now >= datetime.fromisoformat(pending["until"]):
         return None
     user = get_user_model()._default_manager.filter(pk=pending["user"]).first()
-    return user if user is not None and user.is_active else None
+    if user is None or not user.is_active:
+        return None
+    # A password that was changed meanwhile ends what was begun with the old one, as Django ends sessions.
+    return user if constant_time_compare(pending["hash"], _session_hash(user)) else None
 
 
 @sensitive_variables()
@@ -106,6 +115,10 @@ def sign_in_with_second_factor(request: HttpRequest, *, user: Any, kind: MethodK
     take_back(attempt)
     backend = request.session.pop(PENDING_KEY)["backend"]
     sign_in(request, user, used=[USED_PASSWORD, used], backend=backend)
+
+
+def _session_hash(user: Any) -> str:
+    return str(user.get_session_auth_hash()) if hasattr(user, "get_session_auth_hash") else ""
 
 
 def _record_refusal(request: HttpRequest, user: Any | None, *, reason: str, now: datetime) -> None:

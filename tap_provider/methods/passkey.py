@@ -6,6 +6,7 @@ who lost it), mark the session as verified on registration, and merely prefer us
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import authenticate
@@ -29,6 +30,7 @@ from django_otp_webauthn.views import (
     CompleteCredentialAuthenticationView,
     CompleteCredentialRegistrationView,
 )
+from webauthn.helpers.exceptions import WebAuthnException
 from webauthn.helpers.structs import AuthenticatorSelectionCriteria, UserVerificationRequirement
 
 from ..exceptions import RegistrationNotAllowed
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest, JsonResponse
     from django.urls import URLPattern
+
+logger = logging.getLogger(__name__)
 
 BACKEND = "tap_provider.methods.passkey.PasskeyBackend"
 
@@ -107,6 +111,11 @@ class PasskeyKind(MethodKind):
         ]
 
 
+class _NotNow(webauthn_errors.OTPWebAuthnApiError):
+    status_code = 403
+    default_code = "registration_not_allowed"
+
+
 class PasskeyHelper(WebAuthnHelper):
     """The library's ceremonies with user verification required."""
 
@@ -132,6 +141,8 @@ class PasskeyHelper(WebAuthnHelper):
                 method = Method(id=str(credential.pk), name=credential.name)
                 address = Client.of(self.request).address
                 record_registration(sign_in=sign_in, kind=kind, method=method, now=timezone.now(), address=address)
+        except RegistrationNotAllowed as refusal:
+            raise _NotNow(detail=refusal.message, code=refusal.code) from refusal
         except IntegrityError as error:
             raise webauthn_errors.UnprocessableEntity(
                 code="already_registered", detail=_("This passkey is already registered.")
@@ -139,12 +150,21 @@ class PasskeyHelper(WebAuthnHelper):
         return credential
 
 
-class _NotNow(webauthn_errors.OTPWebAuthnApiError):
-    status_code = 403
-    default_code = "registration_not_allowed"
+MALFORMED = (WebAuthnException, LookupError, TypeError, ValueError, AttributeError, RecursionError)
 
 
-class _Registration:
+class _Clean:
+    """What all four views share: whatever a client may send instead of an answer is refused, never a fault of ours."""
+
+    def handle_exception(self, exc: Exception) -> Any:
+        # The library and py_webauthn stumble over malformed answers in all these ways. Nothing was stored.
+        if isinstance(exc, MALFORMED):
+            logger.warning("Malformed passkey ceremony", exc_info=exc)
+            exc = webauthn_errors.UnprocessableEntity(code="malformed", detail=_("The answer could not be read."))
+        return super().handle_exception(exc)  # type: ignore[misc]
+
+
+class _Registration(_Clean):
     """What both registration views share: our gate in place of the library's."""
 
     request: HttpRequest
@@ -185,7 +205,7 @@ class CompleteRegistration(_Registration, CompleteCredentialRegistrationView):
         return response
 
 
-class _Authentication:
+class _Authentication(_Clean):
     """What both authentication views share: nobody is signed in yet, so the passkey must say and prove who it is."""
 
     request: HttpRequest

@@ -56,9 +56,9 @@ class PasswordKind(MethodKind):
     ) -> Method:
         if not page.form.is_valid():
             raise MethodNotVerified(_("Choose another password."))
-        page.form.save()  # type: ignore[attr-defined]
+        changed = page.form.save()  # type: ignore[attr-defined]
         del request.session[PENDING_KEY]
         sign_in = sign_in_of_session(request)
         if sign_in is not None and not sign_in.is_registration_only:
-            update_session_auth_hash(request, user)
-        return self.methods(user)[0]
+            update_session_auth_hash(request, changed)
+        return self.methods(changed)[0]

@@ -16,7 +16,6 @@ from django.utils.translation import gettext_lazy as _
 from .. import audit, signals
 from ..exceptions import MethodNotVerified, RegistrationNotAllowed
 from ..models import AuditEvent, Level, SignIn
-from ..policy import ResolvedPolicy, resolve_policy
 from ..registration_session import why_over
 from ..sign_in import Client, find_sign_in
 from .registry import all_kinds, registrable_kinds
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
     from django.utils.functional import _StrOrPromise
 
+    from ..policy import ResolvedPolicy
     from .kinds import Method, MethodKind, RegistrationPage
 
 FRESHNESS = timedelta(minutes=10)
@@ -49,11 +49,8 @@ def guard_registration(*, sign_in: SignIn | None, policy: ResolvedPolicy, now: d
 
     A registration-only session may while it lives; a full one if its own authentication is strong and fresh enough.
     """
-    if sign_in is None or sign_in.ended_at is not None:
-        raise RegistrationNotAllowed(_("Sign in first."), code="not_signed_in")
+    sign_in = _guard_life(sign_in, now=now)
     if sign_in.is_registration_only:
-        if why_over(sign_in, now=now) is not None:
-            raise RegistrationNotAllowed(_("Your time to register is up. Sign in again."), code="not_signed_in")
         return
     is_strong = Level(sign_in.level).rank >= Level.MULTI_FACTOR.rank
     if not is_strong and (policy.require_strong_authentication_to_register or has_strong_method(sign_in.user)):
@@ -63,6 +60,14 @@ def guard_registration(*, sign_in: SignIn | None, policy: ResolvedPolicy, now: d
         raise RegistrationNotAllowed(message, code="not_strong_enough")
     if sign_in.authenticated_at is None or now - sign_in.authenticated_at > FRESHNESS:
         raise RegistrationNotAllowed(_("It is a while since you signed in. Sign in again to go on."), code="not_fresh")
+
+
+def _guard_life(sign_in: SignIn | None, *, now: datetime) -> SignIn:
+    if sign_in is None or sign_in.ended_at is not None:
+        raise RegistrationNotAllowed(_("Sign in first."), code="not_signed_in")
+    if sign_in.is_registration_only and why_over(sign_in, now=now) is not None:
+        raise RegistrationNotAllowed(_("Your time to register is up. Sign in again."), code="not_signed_in")
+    return sign_in
 
 
 def may_register(*, sign_in: SignIn | None, policy: ResolvedPolicy, now: datetime) -> RegistrationNotAllowed | None:
@@ -107,10 +112,11 @@ def record_registration(
 ) -> None:
     """Record a verified new method, and by which sign-in it came; to be called in the transaction that stores it.
 
-    Guards once more, so that whatever happened since the page was shown counts. Raises RegistrationNotAllowed.
+    Raises RegistrationNotAllowed if the sign-in has ended meanwhile.
     """
-    current = find_sign_in(sign_in.pk)  # anew: it may have ended since this request began
-    guard_registration(sign_in=current, policy=resolve_policy(sign_in.user), now=now)
+    # Anew, as it may have ended since this request began. Strength was asked before the new method was stored, which
+    # a lenient policy would now hold against it.
+    _guard_life(find_sign_in(sign_in.pk), now=now)
     audit.record(
         AuditEvent.Kind.METHOD_REGISTERED,
         now=now,

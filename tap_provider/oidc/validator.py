@@ -114,9 +114,7 @@ class TapOAuth2Validator(OAuth2Validator):
         if sign_in is None:
             return claims, expires_at
         context = context_of(sign_in)
-        claims.update(acr=context.acr, amr=list(context.amr), sid=context.sid)
-        if context.auth_time is not None:
-            claims["auth_time"] = int(context.auth_time.timestamp())
+        claims.update(context.claims)
         if context.deadline is not None and context.deadline < expires_at:
             expires_at = context.deadline
             claims["exp"] = int(expires_at.timestamp())
@@ -145,13 +143,14 @@ class TapOAuth2Validator(OAuth2Validator):
 
     def get_additional_claims(self, request: Any) -> dict[str, Any]:
         user = request.user
-        return {
+        told = {
             "name": user.get_full_name() if hasattr(user, "get_full_name") else "",
             "given_name": getattr(user, "first_name", ""),
             "family_name": getattr(user, "last_name", ""),
             "preferred_username": get_hooks().get_upn(user),
             "email": getattr(user, user.get_email_field_name(), ""),
         }
+        return {name: value for name, value in told.items() if value}  # OpenID Connect Core §5.3.2: omit what is empty
 
     def get_discovery_claims(self, request: Any) -> list[str]:
         told = ["name", "given_name", "family_name", "preferred_username", "email", "acr", "amr", "auth_time", "sid"]
