@@ -26,6 +26,10 @@ HOW_TO_GET_ONE = (
     "the browser tests drive it."
 )
 
+# A virtual authenticator takes the sign-in page's autofill offer at once, which a person does not: where a test clicks
+# the button, the browser is one without autofill.
+WITHOUT_AUTOFILL = "PublicKeyCredential.isConditionalMediationAvailable = async () => false"
+
 
 def find_chromium() -> str | None:
     named = os.environ.get("CHROMIUM")

@@ -358,3 +358,12 @@ def test_logout__asks_before_it_ends_a_registration_only_session(
 
     assert response.status_code == 200
     assert holder.get("/account/security-info/").status_code == 200
+
+
+def test_logout__denied_leaves_the_registration_only_session_alone(holder: Client, portal: Party) -> None:
+    tokens = portal.tokens(holder)
+
+    holder.post("/o/logout/", {"client_id": "portal", "id_token_hint": tokens.response["id_token"]})
+
+    assert holder.get("/account/security-info/").status_code == 200
+    assert portal.userinfo(tokens.access_token).status_code == 200

@@ -479,6 +479,30 @@ def test_validate_id_token__as_a_bearer_token_dies_with_the_full_session(
     assert ask_resource(id_token).status_code == 403
 
 
+def test_validate_id_token__as_a_bearer_token_is_good_while_the_sign_in_lives(full: Client, intranet: Party) -> None:
+    assert ask_resource(intranet.tokens(full).response["id_token"]).status_code == 200
+
+
+def test_validate_id_token__as_a_bearer_token_of_a_sign_in_that_nobody_knows_is_refused(
+    full: Client, intranet: Party
+) -> None:
+    id_token = intranet.tokens(full).response["id_token"]
+
+    SignIn.objects.all().delete()
+
+    assert ask_resource(id_token).status_code == 403
+
+
+def test_validate_id_token__as_a_bearer_token_of_another_users_sign_in_is_refused(
+    robin: Any, full: Client, intranet: Party
+) -> None:
+    id_token = intranet.tokens(full).response["id_token"]
+
+    SignIn.objects.update(user=robin)
+
+    assert ask_resource(id_token).status_code == 403
+
+
 # Deactivated users, also where no sign-in is known: codes and tokens from before the installation
 
 
@@ -499,6 +523,7 @@ def test_codes_and_tokens_from_before__still_work(full: Client, intranet: Party)
 
     assert intranet.userinfo(exchanged.access_token).status_code == 200
     assert intranet.introspect(refreshed.access_token)["active"]
+    assert ask_resource(tokens.response["id_token"]).status_code == 200
 
 
 def test_codes_and_tokens_from_before__claim_nothing(full: Client, intranet: Party) -> None:
@@ -523,6 +548,7 @@ def test_codes_and_tokens_from_before__die_with_the_users_deactivation(kim: Any,
     assert intranet.userinfo(tokens.access_token).status_code == 401
     assert intranet.introspect(tokens.access_token) == {"active": False}
     assert ask_resource(tokens.access_token).status_code == 403
+    assert ask_resource(tokens.response["id_token"]).status_code == 403
 
 
 def test_codes_and_tokens__of_a_reactivated_user_are_good_again_while_the_sign_in_lives(

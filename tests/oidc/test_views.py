@@ -42,6 +42,8 @@ from .conftest import (
     consent_page,
     counted,
     is_sign_in_page,
+    plain_toolkit,
+    same_browser,
     seconds,
     session_from_before,
     sign_in_of,
@@ -355,6 +357,31 @@ def test_authorize__scopes_without_openid_bring_no_id_token(holder: Client, port
     assert "id_token" not in tokens.response
     assert "refresh_token" not in tokens.response
     assert portal.introspect(tokens.access_token)["amr"] == ["mfa", "tap"]
+
+
+@pytest.mark.parametrize("skips", [True, False])
+def test_authorize__full_session_asked_for_no_scope_is_answered_as_without_us(
+    full: Client, make_party: Callable[..., Party], skips: bool
+) -> None:
+    """Where a site grants nothing by default, an empty scope is a scope (RFC 6749 §3.3 leaves that to the server)."""
+    party = make_party("asks-for-nothing", skip_authorization=skips)
+    asked = party.request(scope=None)
+    with toolkit_settings(DEFAULT_SCOPES=[]):
+        with plain_toolkit():
+            plain = same_browser(full).get(asked.url)
+        ours = full.get(asked.url)
+
+    assert ours.status_code == plain.status_code
+    for response in (plain, ours) if skips else ():
+        assert "code" in answer_of(response)
+
+
+def test_authorize__registration_only_session_asked_for_no_scope_is_invalid(holder: Client, portal: Party) -> None:
+    with toolkit_settings(DEFAULT_SCOPES=[]):
+        answer = answer_of(holder.get(portal.request(scope=None).url))
+
+    assert answer["error"] == "invalid_scope"
+    assert nothing_was_issued()
 
 
 # Other response types, also where a site still allows them
