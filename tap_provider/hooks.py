@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 LONGEST_UPN = 254
+NOBODY = "\N{REPLACEMENT CHARACTER}"
 
 
 def clean_upn(typed: str) -> str | None:
@@ -94,6 +95,5 @@ def get_hooks() -> Hooks:
 
 def find_user(typed_upn: str) -> Any | None:
     """Return the user whom this text names, or None. One query, unless the text cannot be a UPN at all."""
-    upn = clean_upn(typed_upn)
     # A text that cannot be a UPN is looked up as one that nobody has, so that it costs the same.
-    return get_hooks().find_user(upn if upn is not None else "\N{REPLACEMENT CHARACTER}")
+    return get_hooks().find_user(clean_upn(typed_upn) or NOBODY)

@@ -60,6 +60,7 @@ class TemporaryAccessPassAdmin(admin.ModelAdmin):
     list_filter = ("is_usable_once",)
     list_select_related = ("user", "created_by")
     ordering = ("-created_at",)
+    actions = None  # the bulk deletion would bypass the verb
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # a pass is never altered: it is replaced or revoked
@@ -101,9 +102,6 @@ class TemporaryAccessPassAdmin(admin.ModelAdmin):
         if held is None:
             raise Http404
         return HttpResponseRedirect(_url("revoke", held.user))
-
-    def get_actions(self, request: HttpRequest, *args: Any) -> dict[str, Any]:
-        return {}  # the bulk deletion would bypass the verb
 
     def methods_view(self, request: HttpRequest, user_id: str) -> HttpResponse:
         """List what a user can sign in with, their pass and their open sign-ins."""

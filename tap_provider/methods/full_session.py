@@ -17,7 +17,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from .. import audit
 from ..exceptions import AmbiguousUpn, SignInRefused
-from ..hooks import clean_upn, find_user, get_hooks
+from ..hooks import NOBODY, clean_upn, find_user, get_hooks
 from ..models import AuditEvent, SignIn
 from ..sign_in import Client, begin_sign_in, end_sign_in, put_in_session, sign_in_of_session
 from ..throttle import count_attempt, take_back
@@ -60,10 +60,11 @@ def sign_in_with_password(request: HttpRequest, *, upn: str, password: str, now:
         named = find_user(upn)
     except AmbiguousUpn:
         named = None
-    username = upn if named is None else named.get_username()
+    # A text that cannot be a name is tried as one that nobody has, which costs the same and no database refuses.
+    username = (clean_upn(upn) or NOBODY) if named is None else named.get_username()
     try:
         user = authenticate(request, username=username, password=password)
-    except ValueError:  # a NUL byte, which PostgreSQL refuses to look up
+    except ValueError:  # a lone surrogate, which no hasher can encode
         user = None
     if user is None:
         _record_refusal(request, named, reason="password", now=now)

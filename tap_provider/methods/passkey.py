@@ -17,6 +17,7 @@ from django.urls import path
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.csrf import csrf_protect
 from django.views.i18n import JavaScriptCatalog
 from django_otp import DEVICE_ID_SESSION_KEY
 from django_otp import login as otp_login
@@ -186,12 +187,12 @@ class _Registration(_Clean):
             raise _NotNow(detail=refusal.message, code=refusal.code) from refusal
 
 
-@method_decorator(allow, name="dispatch")
+@method_decorator([allow, csrf_protect], name="dispatch")
 class BeginRegistration(_Registration, BeginCredentialRegistrationView):
     http_method_names = ["post"]
 
 
-@method_decorator(allow, name="dispatch")
+@method_decorator([allow, csrf_protect], name="dispatch")
 class CompleteRegistration(_Registration, CompleteCredentialRegistrationView):
     http_method_names = ["post"]
 
@@ -217,12 +218,12 @@ class _Authentication(_Clean):
         return None
 
 
-@method_decorator([allow, login_not_required], name="dispatch")
+@method_decorator([allow, login_not_required, csrf_protect], name="dispatch")
 class BeginAuthentication(_Authentication, BeginCredentialAuthenticationView):
     http_method_names = ["post"]
 
 
-@method_decorator(login_not_required, name="dispatch")
+@method_decorator([login_not_required, csrf_protect], name="dispatch")
 class CompleteAuthentication(_Authentication, CompleteCredentialAuthenticationView):
     http_method_names = ["post"]
 
