@@ -66,7 +66,7 @@ class AuthorizationView(ToolkitAuthorizationView):
     def validate_authorization_request(self, request: HttpRequest) -> tuple[list[str], dict[str, Any]]:
         scopes, credentials = super().validate_authorization_request(request)
         kept = self._cut(scopes)
-        if not kept:
+        if self._is_registration_only and not kept:
             error = InvalidScopeError(state=credentials.get("state"))
             raise OAuthToolkitError(error=error, redirect_uri=credentials["redirect_uri"])
         return kept, credentials
