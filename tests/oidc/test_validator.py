@@ -188,6 +188,15 @@ def test_userinfo__tells_a_registration_only_session_who_it_is(robin: Any, holde
     }
 
 
+def test_userinfo__leaves_out_what_is_empty(make_user: Callable[..., Any], intranet: Party) -> None:
+    """OpenID Connect Core §5.3.2."""
+    nameless = make_user("nameless", email="", password=PASSWORD)
+
+    told = intranet.userinfo(intranet.tokens(sign_in_with_password(nameless)).access_token).json()
+
+    assert told == {"sub": str(nameless.pk), "preferred_username": nameless.upn}
+
+
 def test_userinfo__tells_no_more_than_the_scope_allows(full: Client, intranet: Party) -> None:
     assert set(intranet.userinfo(intranet.tokens(full, scope="openid").access_token).json()) == {"sub"}
     assert set(intranet.userinfo(intranet.tokens(full, scope="openid email").access_token).json()) == {"sub", "email"}
@@ -1062,6 +1071,20 @@ def run_logout(party: Party, browser: Client) -> list[Any]:
     ]
 
 
+def run_logout_with_hint(party: Party, browser: Client) -> list[Any]:
+    tokens = party.exchange(*party.code(browser, scope="openid")).json()
+    query = {"id_token_hint": tokens["id_token"], "post_logout_redirect_uri": "https://relying-party.test/bye/"}
+    return [
+        browser.get("/o/logout/", {**query, "id_token_hint": "x"}),
+        browser.get("/o/logout/", {**query, "post_logout_redirect_uri": "https://elsewhere.test/"}),
+        party.userinfo(tokens["access_token"]),
+        browser.get("/o/logout/", query),  # says whose session it is: no question
+        party.userinfo(tokens["access_token"]),
+        browser.get(party.request().url),
+        Client().get("/o/logout/"),
+    ]
+
+
 def run_dynamic_registration(party: Party, browser: Client) -> list[Any]:
     metadata = {"redirect_uris": [REDIRECT_URI], "client_name": "New", "grant_types": ["authorization_code"]}
     registered = browser.post("/o/register/", metadata, content_type="application/json")
@@ -1102,6 +1125,10 @@ RUNS: dict[str, tuple[Callable[[Party, Client], list[Any]], dict[str, Any]]] = {
     "refresh": (run_refresh, {}),
     "revocation": (run_revocation, {}),
     "rp_initiated_logout": (run_logout, {"post_logout_redirect_uris": "https://relying-party.test/bye/"}),
+    "rp_initiated_logout_with_hint": (
+        run_logout_with_hint,
+        {"post_logout_redirect_uris": "https://relying-party.test/bye/"},
+    ),
     "dynamic_registration": (run_dynamic_registration, {}),
 }
 

@@ -297,6 +297,19 @@ def test_authorize__consent_is_answered_with_a_code(holder: Client, careful: Par
     assert tokens.claims["amr"] == ["mfa", "tap"]
 
 
+@pytest.mark.parametrize(("approval", "asks"), [("force", True), ("auto", False)])
+def test_authorize__consent_is_asked_for_again_where_the_site_says_so(
+    full: Client, careful: Party, approval: str, asks: bool
+) -> None:
+    asked = careful.request()
+    careful.exchange(answer_of(consent(full, asked))["code"], asked)
+
+    with toolkit_settings(REQUEST_APPROVAL_PROMPT=approval):
+        response = full.get(careful.request().url)
+
+    assert response.status_code == (200 if asks else 302)
+
+
 def test_authorize__consent_form_with_more_scopes_is_cut_as_well(holder: Client, careful: Party) -> None:
     asked = careful.request(scope="openid")
 
