@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db import transaction
+from django.db import connections, router, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
@@ -71,7 +71,7 @@ def issue_pass(
     try:
         with transaction.atomic():
             # Locked and read anew: two issues at once are one after the other, and a user deactivated just now is seen.
-            user = get_user_model()._default_manager.select_for_update().get(pk=user.pk)
+            user = _locked(user, actor)
             policy = resolve_policy(user)
             guard_issue(actor=actor, user=user, policy=policy)
             starts_at = _checked_start(starts_at, now=now)
@@ -115,6 +115,15 @@ def revoke_pass(*, actor: Any, temporary_access_pass: TemporaryAccessPass, now: 
         signals.send_after_commit(
             signals.pass_revoked, sender=TemporaryAccessPass, pass_id=pass_id, user=user, actor=actor
         )
+
+
+def _locked(user: Any, actor: Any) -> Any:
+    # Both, in one order: the new pass refers to both, and two people may issue for each other at once. On PostgreSQL
+    # without keeping out foreign keys (`no_key`), or a redemption and a replacement would wait for each other.
+    people = get_user_model()._default_manager
+    no_key = connections[router.db_for_write(people.model)].features.has_select_for_no_key_update
+    locked = people.select_for_update(no_key=no_key).filter(pk__in=[actor.pk, user.pk]).order_by("pk")
+    return {person.pk: person for person in locked}[user.pk]
 
 
 def guard_issue(*, actor: Any, user: Any, policy: ResolvedPolicy) -> None:

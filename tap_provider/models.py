@@ -151,7 +151,7 @@ class TemporaryAccessPass(models.Model):
     )
     starts_at = models.DateTimeField(_("starts at"))
     lifetime_minutes = models.PositiveIntegerField(_("lifetime (minutes)"))
-    expires_at = models.DateTimeField(_("expires at"), db_index=True)
+    expires_at = models.DateTimeField(_("expires at"))
     is_usable_once = models.BooleanField(_("one-time"), default=False)
     redeemed_at = models.DateTimeField(_("redeemed at"), null=True)
     redemption_count = models.PositiveIntegerField(_("redemptions"), default=0)

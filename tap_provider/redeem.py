@@ -116,8 +116,7 @@ def _spend(candidate: _Candidate, attempt: Attempt, *, client: Client, now: date
     held, user = candidate.held, candidate.user
     assert held is not None  # noqa: S101 its passcode matched
     with transaction.atomic():
-        if not _spend_row(held, now=now):
-            raise _lost_race(candidate, now=now)
+        # Before the pass is locked: its foreign key locks the user, which `issue_pass` locks first, too.
         sign_in = begin_sign_in(
             user=user,
             methods=[METHOD_KIND],
@@ -129,6 +128,8 @@ def _spend(candidate: _Candidate, attempt: Attempt, *, client: Client, now: date
             deadline=registration_session.deadline_for(held, candidate.policy, now=now),
             pass_id=held.pk,
         )
+        if not _spend_row(held, now=now):
+            raise _lost_race(candidate, now=now)
         sign_in.pass_is_usable_once = held.is_usable_once  # type: ignore[attr-defined]
         audit.record(
             AuditEvent.Kind.PASS_REDEEMED,

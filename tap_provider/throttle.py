@@ -51,14 +51,14 @@ def count_attempt(*, purpose: str, upn: str, address: str | None, now: datetime)
     if address is not None:
         limits[_digest(purpose, "address", _network(address))] = MOST_FROM_ADDRESS
     attempt = Attempt(limits=tuple(sorted(limits.items())), minute=int(now.timestamp()) // 60)
-    _add_or_retry(attempt, 1)
-    _judge(attempt, now=now)
+    counted = _add_or_retry(attempt, 1)
+    _judge(attempt, counted, now=now)
     return attempt
 
 
 def take_back(attempt: Attempt) -> None:
     """Uncount this attempt, because it was no wrong guess. One statement."""
-    _add(attempt, -1)
+    _add_or_retry(attempt, -1)
 
 
 def sweep(*, now: datetime) -> int:
@@ -81,19 +81,18 @@ def _network(address: str) -> str:
     return str(ip_network((parsed, 64), strict=False)) if isinstance(parsed, IPv6Address) else str(parsed)
 
 
-def _add_or_retry(attempt: Attempt, number: int) -> None:
+def _add_or_retry(attempt: Attempt, number: int) -> dict[str, int]:
     # MariaDB may make one of two simultaneous upserts a deadlock's victim; being one statement, it can be sent again.
-    for tries_left in reversed(range(_TRIES)):
+    for _ in range(_TRIES - 1):
         try:
-            _add(attempt, number)
+            return _add(attempt, number)
         except OperationalError:
-            if not tries_left or connections[router.db_for_write(AttemptCounter)].in_atomic_block:
+            if connections[router.db_for_write(AttemptCounter)].in_atomic_block:
                 raise
-        else:
-            return
+    return _add(attempt, number)
 
 
-def _add(attempt: Attempt, number: int) -> None:
+def _add(attempt: Attempt, number: int) -> dict[str, int]:
     # Django's bulk_create can overwrite on conflict, but not add: hence the one raw statement of this project. The rows
     # are always locked in the order of their digests, so that no two of these can wait for each other.
     connection = connections[router.db_for_write(AttemptCounter)]
@@ -108,14 +107,19 @@ def _add(attempt: Attempt, number: int) -> None:
     values = [value for name in attempt.digests for value in (name, attempt.minute, max(number, 0))]
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO {table} ({digest}, {minute}, {count}) VALUES {rows} {on_conflict}",  # noqa: S608 our own names
+            f"INSERT INTO {table} ({digest}, {minute}, {count}) VALUES {rows} {on_conflict} "  # noqa: S608 our own names
+            f"RETURNING {digest}, {count}",
             [*values, number],
         )
+        return dict(cursor.fetchall())
 
 
-def _judge(attempt: Attempt, *, now: datetime) -> None:
-    counters = AttemptCounter.objects.filter(digest__in=attempt.digests, minute__gte=attempt.minute - _MINUTES)
-    rows = list(counters.values_list("digest", "minute", "count"))
+def _judge(attempt: Attempt, counted: dict[str, int], *, now: datetime) -> None:
+    # Of its own minute each attempt is judged by the count that its own upsert returned, its place in the row: read
+    # afterwards, 32 at once would see 32 and all be refused.
+    earlier = AttemptCounter.objects.filter(digest__in=attempt.digests, minute__gte=attempt.minute - _MINUTES)
+    rows = list(earlier.exclude(minute=attempt.minute).values_list("digest", "minute", "count"))
+    rows += [(digest, attempt.minute, count) for digest, count in counted.items()]
     waits = [
         _wait(sorted((minute, count) for name, minute, count in rows if name == digest), most, now=now)
         for digest, most in attempt.limits

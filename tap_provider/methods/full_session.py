@@ -104,6 +104,9 @@ def awaited_user(request: HttpRequest, *, now: datetime) -> Any | None:
 @sensitive_variables()
 def sign_in_with_second_factor(request: HttpRequest, *, user: Any, kind: MethodKind, form: Form, now: datetime) -> None:
     """Check the awaited second factor and sign in. Raises TooManyAttempts or SignInRefused."""
+    awaited = awaited_user(request, now=now)
+    if awaited is None or awaited.pk != user.pk:
+        raise SignInRefused(_("Start again: it is too long since you gave your password."), code="not_awaited")
     attempt = count_attempt(
         purpose="second factor", upn=get_hooks().get_upn(user), address=Client.of(request).address, now=now
     )

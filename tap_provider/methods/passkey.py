@@ -41,7 +41,7 @@ from ..registration_session import allow
 from ..sign_in import Client, sign_in_of_session
 from . import full_session
 from .kinds import Factor, Method, MethodKind, UsedMethod
-from .registration import guard_registration, record_registration
+from .registration import guard_offered, guard_registration, record_registration
 from .registry import find_kind
 
 if TYPE_CHECKING:
@@ -183,6 +183,7 @@ class _Registration(_Clean):
         try:
             policy = resolve_policy(self.request.user)
             guard_registration(sign_in=sign_in, policy=policy, now=timezone.now())
+            guard_offered(find_kind(PasskeyKind.slug))
         except RegistrationNotAllowed as refusal:
             raise _NotNow(detail=refusal.message, code=refusal.code) from refusal
 

@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from .. import audit, signals
 from ..exceptions import MethodNotVerified, RegistrationNotAllowed
 from ..models import AuditEvent, Level, SignIn
+from ..policy import resolve_policy
 from ..registration_session import why_over
 from ..sign_in import Client, find_sign_in
 from .registry import all_kinds, registrable_kinds
@@ -62,6 +63,12 @@ def guard_registration(*, sign_in: SignIn | None, policy: ResolvedPolicy, now: d
         raise RegistrationNotAllowed(_("It is a while since you signed in. Sign in again to go on."), code="not_fresh")
 
 
+def guard_offered(kind: MethodKind | None) -> None:
+    """Raise RegistrationNotAllowed unless this site offers the kind for registration."""
+    if kind is None or kind.slug not in {offered.slug for offered in registrable_kinds()}:
+        raise RegistrationNotAllowed(_("This method is not offered here."), code="not_offered")
+
+
 def _guard_life(sign_in: SignIn | None, *, now: datetime) -> SignIn:
     if sign_in is None or sign_in.ended_at is not None:
         raise RegistrationNotAllowed(_("Sign in first."), code="not_signed_in")
@@ -95,6 +102,8 @@ def complete_registration(
 
     Raises MethodNotVerified or RegistrationNotAllowed.
     """
+    guard_registration(sign_in=sign_in, policy=resolve_policy(sign_in.user), now=now)
+    guard_offered(kind)
     with transaction.atomic():
         try:
             method = kind.complete_registration(request, sign_in.user, page, now=now)

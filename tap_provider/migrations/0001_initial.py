@@ -77,7 +77,7 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(verbose_name='created at')),
                 ('starts_at', models.DateTimeField(verbose_name='starts at')),
                 ('lifetime_minutes', models.PositiveIntegerField(verbose_name='lifetime (minutes)')),
-                ('expires_at', models.DateTimeField(db_index=True, verbose_name='expires at')),
+                ('expires_at', models.DateTimeField(verbose_name='expires at')),
                 ('is_usable_once', models.BooleanField(default=False, verbose_name='one-time')),
                 ('redeemed_at', models.DateTimeField(null=True, verbose_name='redeemed at')),
                 ('redemption_count', models.PositiveIntegerField(default=0, verbose_name='redemptions')),

@@ -7,6 +7,7 @@ from base64 import urlsafe_b64decode
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from oauth2_provider.models import get_access_token_model
@@ -65,9 +66,10 @@ class TapOAuth2Validator(OAuth2Validator):
         now = timezone.now()
         if sign_in is not None:
             _refuse_unless_answerable(sign_in, request, now=now)
-        super().save_authorization_code(client_id, code, request, *args, **kw)
-        if sign_in is not None:
-            remember_code(code["code"], sign_in, now=now)
+        with transaction.atomic():  # a code without its context would pass for one from before the installation
+            super().save_authorization_code(client_id, code, request, *args, **kw)
+            if sign_in is not None:
+                remember_code(code["code"], sign_in, now=now)
 
     # At the token endpoint.
 
@@ -96,11 +98,12 @@ class TapOAuth2Validator(OAuth2Validator):
                 raise CustomOAuth2Error(error="login_required", request=request)
             token.pop("refresh_token", None)
             token["expires_in"] = min(int(token["expires_in"]), _seconds_left(sign_in, now=now))
-        result = super().save_bearer_token(token, request, *args, **kwargs)
-        if sign_in is not None:
-            remember_tokens(
-                [token[key] for key in ("access_token", "refresh_token") if token.get(key)], sign_in, now=now
-            )
+        with transaction.atomic():  # likewise
+            result = super().save_bearer_token(token, request, *args, **kwargs)
+            if sign_in is not None:
+                remember_tokens(
+                    [token[key] for key in ("access_token", "refresh_token") if token.get(key)], sign_in, now=now
+                )
         return result
 
     def get_id_token_dictionary(self, token: Any, token_handler: Any, request: Any) -> tuple[dict[str, Any], datetime]:

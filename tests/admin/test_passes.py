@@ -564,3 +564,11 @@ def test_pages__a_hostile_name_is_escaped(browser: Client, make_user: Any, issue
     for response in responses:
         assert response.status_code == 200
         assert hostile not in response.content.decode()
+
+
+@pytest.mark.parametrize("lookup", ["passcode_hash", "passcode_hash__startswith", "passcode_hash__regex"])
+def test_passes__cannot_be_asked_about_their_hashes(browser: Client, robin: Any, issue: Any, lookup: str) -> None:
+    # A character at a time, a list that may be filtered by it gives the whole hash away.
+    issue(robin)
+    url = reverse("admin:tap_provider_temporaryaccesspass_changelist")
+    assert browser.get(url, {lookup: "argon2"}).status_code == 400

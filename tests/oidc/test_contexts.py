@@ -312,6 +312,16 @@ def test_sweep__keeps_the_context_of_a_code_that_can_still_be_exchanged(holder: 
     assert sign_in_of_code(code) == sign_in_of(holder)
 
 
+def test_sweep__deletes_the_context_of_a_code_that_nobody_exchanged_in_time(holder: Client, portal: Party) -> None:
+    """The toolkit keeps expired codes until its own clean-up."""
+    portal.code(holder)
+
+    assert sweep(now=timezone.now() + 2 * DAY) == 1
+
+    assert get_grant_model().objects.exists()
+    assert not CodeContext.objects.exists()
+
+
 def test_sweep__leaves_every_live_token_as_it_was(holder: Client, full: Client, portal: Party, intranet: Party) -> None:
     by_pass, by_password = portal.tokens(holder), intranet.tokens(full)
     make_old()
