@@ -7,6 +7,7 @@ models that a site may swap.
 from __future__ import annotations
 
 from typing import Any
+from unicodedata import category
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -53,5 +54,8 @@ class RelyingParty(models.Model):
 
 
 def may_host_registration(client_id: Any) -> bool:
-    """Tell whether this client may be answered from a registration-only session. One query."""
-    return RelyingParty.objects.filter(client_id=str(client_id), may_host_registration=True).exists()
+    """Tell whether this client may be answered from a registration-only session. One query at most."""
+    text = str(client_id)
+    if any(category(character) in {"Cc", "Cs"} for character in text):
+        return False  # NUL bytes and lone surrogates, which no database can be asked for
+    return RelyingParty.objects.filter(client_id=text, may_host_registration=True).exists()
