@@ -87,7 +87,11 @@ class Command(BaseCommand):
             **{f"{name.upper()}_CLIENT_ID": client["client_id"] for name, client in clients.items()},
             **{f"{name.upper()}_CLIENT_SECRET": client["client_secret"] for name, client in clients.items()},
         }
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # before there are children to orphan
+        for stop in (
+            signal.SIGTERM,
+            signal.SIGINT,
+        ):  # before there are children to orphan, and even if inherited ignored
+            signal.signal(stop, signal.default_int_handler)
         processes = [
             _start(provider, f"localhost:{addresses.port}"),
             _start(relying_party, f"127.0.0.1:{addresses.port + 1}", without=("SECRET_KEY",)),
