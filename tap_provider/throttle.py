@@ -15,12 +15,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv6Address, ip_address, ip_network
+from typing import TYPE_CHECKING
 
 from django.db import OperationalError, connections, router
 from django.utils.crypto import salted_hmac
 
 from .exceptions import TooManyAttempts
 from .models import AttemptCounter
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
 
 SPAN = timedelta(minutes=10)
 MOST_BY_UPN = 10
@@ -93,11 +97,10 @@ def _add_or_retry(attempt: Attempt, number: int) -> dict[str, int]:
 
 
 def _add(attempt: Attempt, number: int) -> dict[str, int]:
-    # Django's bulk_create can overwrite on conflict, but not add: hence the one raw statement of this project. The rows
-    # are always locked in the order of their digests, so that no two of these can wait for each other.
+    # Django's bulk_create can overwrite on conflict, but not add. The rows are always locked in the order of their
+    # digests, so that no two of these can wait for each other.
     connection = connections[router.db_for_write(AttemptCounter)]
-    quote = connection.ops.quote_name
-    table, digest, minute, count = map(quote, (AttemptCounter._meta.db_table, "digest", "minute", "count"))
+    table, digest, minute, count = _names(connection)
     on_conflict = (
         f"ON DUPLICATE KEY UPDATE {count} = {count} + (%s)"
         if connection.vendor == "mysql"
@@ -114,12 +117,30 @@ def _add(attempt: Attempt, number: int) -> dict[str, int]:
         return dict(cursor.fetchall())
 
 
+def _earlier(attempt: Attempt) -> list[tuple[str, int, int]]:
+    """Return what was counted in the ten minutes before this attempt's own."""
+    # Written out because it precedes every hash: composed by the ORM it costs a fortieth of one.
+    connection = connections[router.db_for_write(AttemptCounter)]
+    table, digest, minute, count = _names(connection)
+    places = ", ".join(["%s"] * len(attempt.limits))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {digest}, {minute}, {count} FROM {table} "  # noqa: S608 our own names
+            f"WHERE {digest} IN ({places}) AND {minute} >= %s AND {minute} <> %s",
+            [*attempt.digests, attempt.minute - _MINUTES, attempt.minute],
+        )
+        return list(cursor.fetchall())
+
+
+def _names(connection: BaseDatabaseWrapper) -> tuple[str, str, str, str]:
+    quote = connection.ops.quote_name
+    return quote(AttemptCounter._meta.db_table), quote("digest"), quote("minute"), quote("count")
+
+
 def _judge(attempt: Attempt, counted: dict[str, int], *, now: datetime) -> None:
     # Of its own minute each attempt is judged by the count that its own upsert returned, its place in the row: read
     # afterwards, 32 at once would see 32 and all be refused.
-    earlier = AttemptCounter.objects.filter(digest__in=attempt.digests, minute__gte=attempt.minute - _MINUTES)
-    rows = list(earlier.exclude(minute=attempt.minute).values_list("digest", "minute", "count"))
-    rows += [(digest, attempt.minute, count) for digest, count in counted.items()]
+    rows = _earlier(attempt) + [(digest, attempt.minute, count) for digest, count in counted.items()]
     waits = [
         _wait(sorted((minute, count) for name, minute, count in rows if name == digest), most, now=now)
         for digest, most in attempt.limits
