@@ -23,10 +23,10 @@ from .models import LONGEST_LIFETIME, AuditEvent, SignIn, TemporaryAccessPass
 from .passcode import generate_passcode, group_passcode, hash_passcode
 from .policy import ResolvedPolicy, resolve_policy
 from .sign_in import end_sign_ins
+from .standing import outranks, reach_of
 
 ISSUE_PERMISSION = "tap_provider.add_temporaryaccesspass"
 REVOKE_PERMISSION = "tap_provider.delete_temporaryaccesspass"
-PRIVILEGED_PERMISSION = "tap_provider.issue_privileged_pass"
 
 GRACE = timedelta(minutes=5)
 """How far in the past a start may lie: clocks differ, and forms take a while to fill in."""
@@ -85,6 +85,7 @@ def issue_pass(
                 lifetime_minutes=_in_minutes(lifetime),
                 expires_at=starts_at + lifetime,
                 is_usable_once=_checked_use(is_usable_once, policy),
+                highest_standing=reach_of(actor),
                 reason=_storable(reason),
             )
             _end_previous(new, actor=actor, now=now)
@@ -134,7 +135,7 @@ def guard_issue(*, actor: Any, user: Any, policy: ResolvedPolicy) -> None:
         raise IssueNotAllowed(_("Nobody issues a Temporary Access Pass for themselves."), code="oneself")
     if not user.is_active:
         raise IssueNotAllowed(_("This user is not active."), code="inactive_user")
-    if outranks(user, actor) and not actor.has_perm(PRIVILEGED_PERMISSION):
+    if outranks(user, actor):
         raise IssueNotAllowed(_("This user has permissions that you do not have."), code="outranked")
     if not get_hooks().may_issue_for(actor, user):
         raise IssueNotAllowed(_("You may not issue a Temporary Access Pass for this user."), code="not_yours")
@@ -146,26 +147,10 @@ def guard_revoke(*, actor: Any, user: Any) -> None:
     """Raise RevokeNotAllowed unless this person may revoke a pass of that user."""
     if not actor.is_active or not actor.has_perm(REVOKE_PERMISSION):
         raise RevokeNotAllowed(_("You may not revoke Temporary Access Passes."), code="missing_permission")
-    if actor.pk != user.pk and outranks(user, actor) and not actor.has_perm(PRIVILEGED_PERMISSION):
+    if actor.pk != user.pk and outranks(user, actor):
         raise RevokeNotAllowed(_("This user has permissions that you do not have."), code="outranked")
     if not get_hooks().may_issue_for(actor, user):
         raise RevokeNotAllowed(_("You may not revoke a Temporary Access Pass of this user."), code="not_yours")
-
-
-def outranks(user: Any, actor: Any) -> bool:
-    """Tell whether `user` has standing or a permission that `actor` lacks: a pass would hand it over."""
-    if getattr(actor, "is_superuser", False):
-        return False
-    if getattr(user, "is_superuser", False) or (
-        getattr(user, "is_staff", False) and not getattr(actor, "is_staff", False)
-    ):
-        return True
-    return not _permissions(user) <= _permissions(actor)
-
-
-def _permissions(user: Any) -> set[str]:
-    everything = getattr(user, "get_all_permissions", None)
-    return set() if everything is None else set(everything())
 
 
 def _checked_start(starts_at: datetime | None, *, now: datetime) -> datetime:

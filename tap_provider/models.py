@@ -17,6 +17,7 @@ from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from .passcode import LONGEST, SHORTEST
+from .standing import Standing
 from .usability import UsabilityReason, usability_reason
 
 SHORTEST_LIFETIME, LONGEST_LIFETIME = 10, 43_200  # minutes; 30 days (Microsoft Entra's bounds)
@@ -153,6 +154,13 @@ class TemporaryAccessPass(models.Model):
     lifetime_minutes = models.PositiveIntegerField(_("lifetime (minutes)"))
     expires_at = models.DateTimeField(_("expires at"))
     is_usable_once = models.BooleanField(_("one-time"), default=False)
+    highest_standing = models.PositiveSmallIntegerField(
+        _("issued up to"),
+        choices=Standing,
+        default=Standing.MEMBER,
+        editable=False,
+        help_text=_("Up to which standing its administrator may issue: it opens no account raised above that since."),
+    )
     redeemed_at = models.DateTimeField(_("redeemed at"), null=True)
     redemption_count = models.PositiveIntegerField(_("redemptions"), default=0)
     failed_attempts = models.PositiveIntegerField(_("consecutive failed attempts"), default=0)
@@ -249,6 +257,10 @@ class SignIn(models.Model):
     pass_id = models.UUIDField(_("pass"), null=True, db_index=True)
     address = models.GenericIPAddressField(_("address"), null=True)
     user_agent = models.CharField(_("user agent"), max_length=256, blank=True)
+
+    # What is left of the pass, where `sign_in.of_pass` asked for it: None if the pass is gone.
+    pass_is_usable_once: bool | None = None
+    pass_highest_standing: int | None = None
 
     objects = SignInQuerySet.as_manager()
 

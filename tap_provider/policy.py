@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist, ValidationError
@@ -19,8 +19,12 @@ from django.utils.translation import gettext_lazy as _
 
 from . import audit, signals
 from .exceptions import InvalidPolicy, NotAllowed
-from .models import AuditEvent, SignIn, TemporaryAccessPassPolicy
-from .sign_in import end_sign_ins, with_pass
+from .models import AuditEvent, SignIn, TemporaryAccessPass, TemporaryAccessPassPolicy
+from .sign_in import end_sign_ins, of_pass
+from .standing import Standing, standing_of
+
+if TYPE_CHECKING:
+    from .usability import UsabilityReason
 
 CHANGE_PERMISSION = "tap_provider.change_temporaryaccesspasspolicy"
 
@@ -34,6 +38,7 @@ class ResolvedPolicy:
     """The bounds in force for one user."""
 
     allows_user: bool
+    standing: Standing
     minimum_lifetime: timedelta
     maximum_lifetime: timedelta
     default_lifetime: timedelta
@@ -43,9 +48,11 @@ class ResolvedPolicy:
     require_registration: bool
     require_strong_authentication_to_register: bool
 
-    def allows_pass(self, *, is_usable_once: bool) -> bool:
-        """Tell whether this user may redeem such a pass (exclusion, the switch, and one-time only)."""
-        return self.allows_user and (is_usable_once or not self.one_time_only)
+    def allows_pass(self, *, is_usable_once: bool, highest_standing: int) -> bool:
+        """Tell whether this user may redeem such a pass: the switch, exclusion, one-time only, and not raised since."""
+        return (
+            self.allows_user and (is_usable_once or not self.one_time_only) and self.standing.value <= highest_standing
+        )
 
 
 def resolve_policy(user: Any | None) -> ResolvedPolicy:
@@ -55,6 +62,7 @@ def resolve_policy(user: Any | None) -> ResolvedPolicy:
     excluded = _told(policy, "excludes_user") or _told(policy, "excludes_group")
     return ResolvedPolicy(
         allows_user=user is not None and policy.enabled and included and not excluded,
+        standing=standing_of(user),
         minimum_lifetime=timedelta(minutes=policy.minimum_lifetime_minutes),
         maximum_lifetime=timedelta(minutes=policy.maximum_lifetime_minutes),
         default_lifetime=timedelta(minutes=policy.default_lifetime_minutes),
@@ -115,11 +123,9 @@ def check_policy(policy: TemporaryAccessPassPolicy) -> None:
 
 def end_sessions_no_longer_allowed(*, now: datetime, actor: Any | None = None) -> int:
     """End open registration-only sessions that the policy does not allow; return how many."""
-    open_sign_ins = with_pass(
-        SignIn.objects.not_ended().opened_by_a_pass().filter(deadline__gt=now).select_related("user")
-    )
+    open_sign_ins = SignIn.objects.not_ended().opened_by_a_pass().filter(deadline__gt=now).select_related("user")
     return end_sign_ins(
-        [sign_in for sign_in in open_sign_ins if not allows_sign_in(sign_in)],
+        [sign_in for sign_in in open_sign_ins.annotate(**of_pass()) if not allows_sign_in(sign_in)],
         reason=SignIn.EndedReason.POLICY,
         now=now,
         actor=actor,
@@ -127,9 +133,17 @@ def end_sessions_no_longer_allowed(*, now: datetime, actor: Any | None = None) -
 
 
 def allows_sign_in(sign_in: SignIn) -> bool:
-    """Tell whether the policy still allows what a pass opened (`sign_in` annotated by `sign_in.with_pass`)."""
-    is_usable_once: bool | None = getattr(sign_in, "pass_is_usable_once", None)
-    return resolve_policy(sign_in.user).allows_pass(is_usable_once=bool(is_usable_once))
+    """Tell whether the policy still allows what a pass opened (`sign_in` annotated by `sign_in.of_pass`)."""
+    return resolve_policy(sign_in.user).allows_pass(
+        is_usable_once=bool(sign_in.pass_is_usable_once),
+        highest_standing=Standing.MEMBER if sign_in.pass_highest_standing is None else sign_in.pass_highest_standing,
+    )
+
+
+def usability_of(held: TemporaryAccessPass, policy: ResolvedPolicy, *, now: datetime) -> UsabilityReason:
+    """Tell whether a pass may be redeemed at `now` by its user, whose policy this is, and if not, why."""
+    allowed = policy.allows_pass(is_usable_once=held.is_usable_once, highest_standing=held.highest_standing)
+    return held.usability(allowed_by_policy=allowed, now=now)
 
 
 def _told(policy: TemporaryAccessPassPolicy, annotation: str) -> bool:

@@ -23,8 +23,8 @@ from .exceptions import AmbiguousUpn, PasscodeNotAccepted, PassNotUsable, Redemp
 from .hooks import clean_upn, find_user
 from .models import AuditEvent, Level, SignIn, TemporaryAccessPass
 from .passcode import fold_passcode, passcode_matches
-from .policy import ResolvedPolicy, resolve_policy
-from .sign_in import Client, begin_sign_in
+from .policy import ResolvedPolicy, resolve_policy, usability_of
+from .sign_in import Client, begin_sign_in, note_pass
 from .throttle import Attempt, count_attempt, take_back
 from .usability import UsabilityReason
 
@@ -59,8 +59,7 @@ class _Candidate:
 
     def reason(self, *, now: datetime) -> UsabilityReason:
         assert self.held is not None  # noqa: S101 asked only after its passcode matched
-        allowed = self.policy.allows_pass(is_usable_once=self.held.is_usable_once)
-        return self.held.usability(allowed_by_policy=allowed, now=now)
+        return usability_of(self.held, self.policy, now=now)
 
 
 @sensitive_variables()
@@ -130,7 +129,7 @@ def _spend(candidate: _Candidate, attempt: Attempt, *, client: Client, now: date
         )
         if not _spend_row(held, now=now):
             raise _lost_race(candidate, now=now)
-        sign_in.pass_is_usable_once = held.is_usable_once  # type: ignore[attr-defined]
+        note_pass(sign_in, held, prefix="")
         audit.record(
             AuditEvent.Kind.PASS_REDEEMED,
             now=now,

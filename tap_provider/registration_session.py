@@ -84,7 +84,7 @@ def why_over(sign_in: SignIn, *, now: datetime) -> SignIn.EndedReason | None:
         return reasons.DEADLINE
     if not sign_in.user.is_active:
         return reasons.USER_DEACTIVATED
-    if getattr(sign_in, "pass_is_usable_once", None) is None:  # the pass is gone, by whatever means
+    if sign_in.pass_is_usable_once is None:  # the pass is gone, by whatever means
         return reasons.PASS_REVOKED
     if not allows_sign_in(sign_in):
         return reasons.POLICY

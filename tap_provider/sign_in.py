@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 SESSION_KEY = "tap_provider_sign_in"
 
+OF_PASS = ("is_usable_once", "highest_standing")  # what the policy asks of the pass behind a sign-in
+
 
 @dataclass(frozen=True)
 class Client:
@@ -110,14 +112,19 @@ def find_sign_in(sign_in_id: str | UUID) -> SignIn | None:
         key = UUID(str(sign_in_id))
     except ValueError:
         return None
-    found: SignIn | None = with_pass(SignIn.objects.select_related("user")).filter(pk=key).first()
-    return found
+    return SignIn.objects.select_related("user").annotate(**of_pass()).filter(pk=key).first()
 
 
-def with_pass(sign_ins: Any) -> Any:
-    """Annotate sign-ins with whether their pass is one-time: None if the pass is gone."""
-    of_pass = TemporaryAccessPass.objects.filter(pk=OuterRef("pass_id")).values("is_usable_once")[:1]
-    return sign_ins.annotate(pass_is_usable_once=Subquery(of_pass))
+def of_pass(key: str = "pass_id") -> dict[str, Subquery]:
+    """Return annotations that tell what is left of a sign-in's pass (`key`: where the query finds its id)."""
+    found = TemporaryAccessPass.objects.filter(pk=OuterRef(key))
+    return {f"pass_{name}": Subquery(found.values(name)[:1]) for name in OF_PASS}
+
+
+def note_pass(sign_in: SignIn, source: Any, *, prefix: str = "pass_") -> None:
+    """Note on a sign-in what is known of its pass: from an annotated row, or from the pass itself without a prefix."""
+    for name in OF_PASS:
+        setattr(sign_in, f"pass_{name}", getattr(source, f"{prefix}{name}"))
 
 
 def end_sign_in(sign_in: SignIn, *, reason: SignIn.EndedReason, now: datetime, actor: Any | None = None) -> None:

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from tap_provider.exceptions import InvalidPass, IssueNotAllowed, RedemptionRefused, RevokeNotAllowed
 from tap_provider.hooks import Hooks
-from tap_provider.issue import FURTHEST_START, GRACE, IssuedPass, issue_pass, outranks, revoke_pass
+from tap_provider.issue import FURTHEST_START, GRACE, IssuedPass, issue_pass, revoke_pass
 from tap_provider.models import AuditEvent, SignIn, TemporaryAccessPass
 from tap_provider.policy import change_policy
 from tap_provider.redeem import redeem_pass
@@ -396,17 +396,6 @@ def test_issue__refused_leaves_the_pass_that_was_there(robin: Any, make_user: Ma
     assert refused_code(actor=make_user("actor"), user=robin) == "missing_permission"
     assert SignIn.objects.get(pk=opened.pk).ended_at is None
     assert redeem(robin, first.passcode).user == robin
-
-
-def test_outranks__is_about_standing_and_permissions(
-    admin: Any, robin: Any, helpdesk: Any, make_user: MakeUser, grant: Grant
-) -> None:
-    assert outranks(admin, helpdesk)
-    assert outranks(helpdesk, robin)
-    assert not outranks(robin, helpdesk)
-    assert not outranks(helpdesk, admin)
-    assert not outranks(make_user("root", is_superuser=True), admin)
-    assert not outranks(robin, make_user("kay"))
 
 
 # The passcode: shown once, then nowhere

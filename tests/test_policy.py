@@ -155,9 +155,9 @@ def test_allows_pass__one_time_only(
     one_time_only: bool, is_usable_once: bool, is_allowed: bool, robin: Any, change: Change
 ) -> None:
     change(enabled=True, one_time_only=one_time_only)
-    assert resolve_policy(robin).allows_pass(is_usable_once=is_usable_once) is is_allowed
+    assert resolve_policy(robin).allows_pass(is_usable_once=is_usable_once, highest_standing=0) is is_allowed
     change(enabled=False)
-    assert resolve_policy(robin).allows_pass(is_usable_once=is_usable_once) is False
+    assert resolve_policy(robin).allows_pass(is_usable_once=is_usable_once, highest_standing=0) is False
 
 
 def test_change_policy__stores_who_and_when_and_records_what(robin: Any, admin: Any, change: Change) -> None:

@@ -29,7 +29,7 @@ from ..hooks import find_user, get_hooks
 from ..issue import IssuedPass, issue_pass, lifetime_of, revoke_pass
 from ..methods.registry import all_kinds
 from ..models import SignIn, TemporaryAccessPass
-from ..policy import resolve_policy
+from ..policy import resolve_policy, usability_of
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -71,8 +71,7 @@ class TemporaryAccessPassAdmin(admin.ModelAdmin):
 
     @admin.display(description=_("usability"))
     def usability(self, obj: TemporaryAccessPass) -> str:
-        allowed = resolve_policy(obj.user).allows_pass(is_usable_once=obj.is_usable_once)
-        return str(obj.usability(allowed_by_policy=allowed, now=timezone.now()).label)
+        return str(usability_of(obj, resolve_policy(obj.user), now=timezone.now()).label)
 
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view

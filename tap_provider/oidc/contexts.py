@@ -10,15 +10,17 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from django.db.models import Exists, OuterRef, Subquery
+from django.db.models import Exists, OuterRef
 from oauth2_provider.models import get_access_token_model, get_grant_model, get_refresh_token_model
 
 from .. import registration_session
-from ..models import SignIn, TemporaryAccessPass
+from ..sign_in import note_pass, of_pass
 from .models import CodeContext, Context, TokenContext
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from ..models import SignIn
 
 KEEP = timedelta(days=1)
 
@@ -72,11 +74,10 @@ def sweep(*, now: datetime) -> int:
 
 
 def _sign_in_of(model: type[Context], secret: str) -> SignIn | None:
-    of_pass = TemporaryAccessPass.objects.filter(pk=OuterRef("sign_in__pass_id")).values("is_usable_once")[:1]
-    contexts = model._default_manager.select_related("sign_in__user").annotate(pass_is_usable_once=Subquery(of_pass))
+    contexts = model._default_manager.select_related("sign_in__user").annotate(**of_pass("sign_in__pass_id"))
     context = contexts.filter(digest=digest_of(secret)).first()
     if context is None:
         return None
     sign_in: SignIn = context.sign_in
-    sign_in.pass_is_usable_once = context.pass_is_usable_once  # type: ignore[attr-defined]
+    note_pass(sign_in, context)
     return sign_in

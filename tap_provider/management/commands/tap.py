@@ -20,7 +20,7 @@ from ...exceptions import AmbiguousUpn, TapError
 from ...hooks import find_user, get_hooks
 from ...issue import issue_pass, lifetime_of, revoke_pass
 from ...models import TemporaryAccessPass, TemporaryAccessPassPolicy
-from ...policy import change_policy, resolve_policy
+from ...policy import change_policy, resolve_policy, usability_of
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -194,8 +194,7 @@ def _held(user: Any) -> TemporaryAccessPass:
 
 
 def _facts(held: TemporaryAccessPass, *, now: datetime) -> dict[str, Any]:
-    allowed = resolve_policy(held.user).allows_pass(is_usable_once=held.is_usable_once)
-    reason = held.usability(allowed_by_policy=allowed, now=now)
+    reason = usability_of(held, resolve_policy(held.user), now=now)
     return {
         "id": str(held.pk),
         "upn": get_hooks().get_upn(held.user),
