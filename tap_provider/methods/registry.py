@@ -33,9 +33,13 @@ def registrable_kinds() -> list[MethodKind]:
 
 
 def used_by_login(user: Any, backend: str) -> list[UsedMethod]:
-    """Tell what a login proved: by its backend, and by the django-otp device that went with it."""
+    """Tell what a login proved: by its backend, and by the django-otp device that went with it.
+
+    A backend that was merely named to `login()` has proved nothing: `authenticate()` notes on the user which one did.
+    """
     device = getattr(user, "otp_device", None)
-    told = [kind.used_by_backend(user) for kind in _kinds.values() if backend in kind.backends]
+    proved = backend == getattr(user, "backend", None)
+    told = [kind.used_by_backend(user) for kind in _kinds.values() if proved and backend in kind.backends]
     told += [kind.used_device(device) for kind in _kinds.values() if device is not None]
     by_kind = {used.kind: used for used in told if used is not None}
     return list(by_kind.values())

@@ -70,11 +70,19 @@ def test_registrable_kinds__stand_in_the_order_of_the_setting(settings: Any) -> 
 
 
 def told(user: Any, backend: str) -> list[str]:
+    user.backend = backend  # as `authenticate()` notes it
     return [used.kind for used in registry.used_by_login(user, backend)]
 
 
 def test_used_by_login__djangos_own_backend_proves_a_password(robin: Any) -> None:
     assert told(robin, MODEL_BACKEND) == ["password"]
+
+
+def test_used_by_login__a_backend_that_was_merely_named_proves_nothing(robin: Any) -> None:
+    """As by a page that lets in whoever followed a link: `login(request, user, backend=...)`."""
+    assert registry.used_by_login(robin, MODEL_BACKEND) == []
+    robin.backend = "tests.methods.test_registry.LooserBackend"
+    assert registry.used_by_login(robin, MODEL_BACKEND) == []
 
 
 @pytest.mark.parametrize(
