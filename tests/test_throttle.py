@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import OperationalError, connection, transaction
 from django.db.models import Sum
 
 from tap_provider.exceptions import TooManyAttempts
@@ -233,6 +234,39 @@ def test_count_attempt__of_32_at_once_no_more_than_ten_pass_and_somebody_does() 
     passed = sum(isinstance(outcome, Attempt) for outcome in outcomes)
     assert 1 <= passed <= MOST_BY_UPN
     assert counted() == passed  # who was refused left no trace
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("act", ["count", "take back"])
+def test_throttle__a_deadlocks_victim_is_sent_again(act: str) -> None:
+    """MariaDB breaks off one of two simultaneous upserts now and then."""
+    failures = iter([OperationalError(1213, "Deadlock found"), OperationalError(1213, "Deadlock found")])
+
+    def break_off(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        error = next(failures, None) if sql.startswith("INSERT") else None
+        if error is not None:
+            raise error
+        return execute(sql, params, many, context)
+
+    made = attempt() if act == "take back" else None
+    with connection.execute_wrapper(break_off):
+        attempt() if made is None else take_back(made)
+    assert next(failures, None) is None
+    assert counted() == (1 if made is None else 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_throttle__within_a_transaction_a_broken_statement_is_not_sent_again() -> None:
+    """It is lost with what went before: whoever began the transaction begins it again."""
+    sent: list[str] = []
+
+    def break_off(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        sent.append(sql)
+        raise OperationalError(1213, "Deadlock found")
+
+    with pytest.raises(OperationalError), transaction.atomic(), connection.execute_wrapper(break_off):
+        attempt()
+    assert len(sent) == 1
 
 
 @pytest.mark.django_db(transaction=True)

@@ -6,10 +6,12 @@ methods, how strong, when. Nothing but what is known is claimed.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, authenticate, get_user_model, login
+from django.core.exceptions import MultipleObjectsReturned, ObjectDoesNotExist
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 from django.utils.translation import gettext_lazy as _
@@ -53,13 +55,10 @@ def sign_in_with_password(request: HttpRequest, *, upn: str, password: str, now:
 
     Raises TooManyAttempts before anything is hashed, or SignInRefused.
     """
+    named = _whom(upn)
     attempt = count_attempt(
-        purpose="password", upn=clean_upn(upn) or upn[:256], address=Client.of(request).address, now=now
+        purpose="password", upn=_counted_as(named, typed=upn), address=Client.of(request).address, now=now
     )
-    try:
-        named = find_user(upn)
-    except AmbiguousUpn:
-        named = None
     # A text that cannot be a name is tried as one that nobody has, which costs the same and no database refuses.
     username = (clean_upn(upn) or NOBODY) if named is None else named.get_username()
     try:
@@ -82,6 +81,24 @@ def sign_in_with_password(request: HttpRequest, *, upn: str, password: str, now:
         "hash": _session_hash(user),
     }
     return False
+
+
+def _whom(typed: str) -> Any | None:
+    """Return the user whom Django would find by this text, as UPN or else as user name. Two queries, whoever it is."""
+    by_upn = by_user_name = None
+    with suppress(AmbiguousUpn):
+        by_upn = find_user(typed)
+    users: Any = get_user_model()._default_manager
+    with suppress(ObjectDoesNotExist, MultipleObjectsReturned):
+        by_user_name = users.get_by_natural_key(clean_upn(typed) or NOBODY)
+    return by_upn or by_user_name
+
+
+def _counted_as(named: Any | None, *, typed: str) -> str:
+    # However somebody is named (a user name, another case, accents that a collation disregards), guesses at one
+    # account are counted as one. What names nobody here may still be known to another backend, a directory say.
+    known_as = None if named is None else get_hooks().get_upn(named) or named.get_username()
+    return known_as or clean_upn(typed) or typed[:256]
 
 
 def second_factor_kind(user: Any) -> MethodKind | None:
@@ -110,7 +127,7 @@ def sign_in_with_second_factor(request: HttpRequest, *, user: Any, kind: MethodK
     attempt = count_attempt(
         purpose="second factor", upn=get_hooks().get_upn(user), address=Client.of(request).address, now=now
     )
-    used = kind.verify_second_factor(user, form)
+    used = kind.verify_second_factor(user, form) if form.is_valid() else None
     if used is None:
         _record_refusal(request, user, reason=kind.slug, now=now)
         raise SignInRefused(

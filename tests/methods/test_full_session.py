@@ -6,22 +6,27 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.contrib.auth import login, logout
+from django.contrib.auth import authenticate, login, logout
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.signals import user_logged_in, user_login_failed
 from django.contrib.sessions.backends.db import SessionStore
-from django.http import HttpRequest
+from django.db import connection
+from django.http import HttpRequest, QueryDict
 from django.test import Client, RequestFactory
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from tap_provider.exceptions import SignInRefused, TooManyAttempts
+from tap_provider.hooks import Hooks
 from tap_provider.methods.full_session import (
     PENDING_KEY,
     awaited_user,
     second_factor_kind,
     sign_in_with_password,
+    sign_in_with_second_factor,
 )
+from tap_provider.methods.totp import TotpKind
 from tap_provider.models import AuditEvent, SignIn
 from tap_provider.sign_in import SESSION_KEY, sign_in_of_session
 from tap_provider.signals import sign_in_begun, sign_in_ended
@@ -39,6 +44,13 @@ pytestmark = pytest.mark.usefixtures("hasher")  # a cheap one
 
 class LooserBackend(ModelBackend):
     """A site's own."""
+
+
+class WithoutUpn(Hooks):
+    """Of a site where not everybody has one."""
+
+    def get_upn(self, user: Any) -> str:
+        return ""
 
 
 def sign_in_of(client: Client) -> SignIn:
@@ -104,15 +116,21 @@ def test_record_login__by_the_admins_page_claims_no_second_factor_that_it_did_no
 def test_record_login__by_django_otps_own_form_the_device_counts(make_request: Any, known: Any) -> None:
     device = TOTPDevice.objects.create(user=known, confirmed=True)
     request = make_request()
-    known.otp_device = device  # what django-otp's authentication form leaves on the user
+    user = authenticate(request, username=known.username, password=PASSWORD)
+    user.otp_device = device  # what django-otp's authentication form leaves on the user
+    login(request, user)
+    sign_in = sign_in_of_session(request)
+    assert sign_in is not None
+    assert sorted(sign_in.methods) == ["password", "totp"]
+    assert (sign_in.amr, sign_in.level) == (["mfa", "otp", "pwd"], "multi_factor")
+
+
+def test_record_login__a_backend_that_was_merely_named_proves_nothing(make_request: Any, known: Any) -> None:
+    request = make_request()
     login(request, known, backend=MODEL_BACKEND)
     sign_in = sign_in_of_session(request)
     assert sign_in is not None
-    assert (sign_in.methods, sign_in.amr, sign_in.level) == (
-        ["totp", "password"] if sign_in.methods[0] == "totp" else ["password", "totp"],
-        ["mfa", "otp", "pwd"],
-        "multi_factor",
-    )
+    assert (sign_in.methods, sign_in.amr, sign_in.level) == ([], [], "single_factor")
 
 
 def test_record_login__of_a_backend_that_nobody_knows_nothing_is_claimed(make_request: Any, robin: Any) -> None:
@@ -272,6 +290,40 @@ def test_sign_in_with_password__the_eleventh_wrong_guess_waits(make_request: Any
         sign_in_with_password(make_request(), upn=upn, password=PASSWORD, now=NOW + MINUTE)
 
 
+def test_sign_in_with_password__guesses_at_one_account_are_one_count_however_it_is_named(
+    make_request: Any, known: Any
+) -> None:
+    names = [known.upn, known.username, known.upn.upper(), f" {known.username}"]
+    names += ["róbin", "ROBÍN"] if connection.vendor == "mysql" else []  # which its collation equates
+    for number in range(10):
+        with pytest.raises(SignInRefused):
+            sign_in_with_password(make_request(), upn=names[number % len(names)], password="wrong", now=NOW)
+    for name in names:
+        with pytest.raises(TooManyAttempts):
+            sign_in_with_password(make_request(), upn=name, password=PASSWORD, now=NOW)
+
+
+def test_sign_in_with_password__users_without_a_upn_are_counted_each_by_their_user_name(
+    make_request: Any, make_user: Any, settings: Any
+) -> None:
+    settings.TAP_PROVIDER_HOOKS = f"{__name__}.WithoutUpn"
+    for name in ("kay", "quinn"):
+        make_user(name, password=PASSWORD)
+    for _ in range(10):
+        with pytest.raises(SignInRefused):
+            sign_in_with_password(make_request(), upn="kay", password="wrong", now=NOW)
+    assert sign_in_with_password(make_request(), upn="quinn", password=PASSWORD, now=NOW)
+
+
+def test_sign_in_with_password__costs_as_many_statements_whoever_is_named(make_request: Any, known: Any) -> None:
+    def refused(name: str) -> int:
+        with CaptureQueriesContext(connection) as queries, pytest.raises(SignInRefused):
+            sign_in_with_password(make_request(), upn=name, password="wrong", now=NOW)
+        return len(queries)
+
+    assert refused(known.upn) == refused(known.username) == refused("nobody@example.test") == refused("a\x00b")
+
+
 def test_sign_in_with_password__successes_are_no_guesses(make_request: Any, known: Any) -> None:
     for _ in range(12):
         assert sign_in_with_password(make_request(), upn=known.upn, password=PASSWORD, now=NOW)
@@ -404,3 +456,27 @@ def test_full_session__has_no_deadline_of_its_own(client: Client, known: Any) ->
     client.post(SIGN_IN, {"upn": known.upn, "password": PASSWORD})
     sign_in = sign_in_of(client)
     assert not sign_in.is_over(now=timezone.now() + 1000 * HOUR)
+
+
+def test_sign_in_with_second_factor__of_nobody_but_whom_this_session_awaits(
+    awaiting_client: Client, make_request: Any, robin: Any, app: TOTPDevice, make_user: Any
+) -> None:
+    """The page asks for the awaited user; the verb does not rely on it."""
+    kind, quinn = TotpKind(), make_user("quinn")
+    awaiting, fresh = make_request(awaiting_client.session.session_key), make_request()
+    for request, user in ((fresh, robin), (awaiting, quinn)):
+        form = kind.second_factor_form(robin, QueryDict(f"code={code_of(app)}"))
+        with pytest.raises(SignInRefused) as refused:
+            sign_in_with_second_factor(request, user=user, kind=kind, form=form, now=timezone.now())
+        assert refused.value.code == "not_awaited"
+    assert not SignIn.objects.filter(user__in=[robin, quinn]).exists()
+
+
+def test_sign_in_with_second_factor__takes_no_form_that_is_not_valid(
+    awaiting_client: Client, make_request: Any, robin: Any, app: TOTPDevice
+) -> None:
+    request, kind = make_request(awaiting_client.session.session_key), TotpKind()
+    form = kind.second_factor_form(robin, QueryDict("code="))
+    with pytest.raises(SignInRefused) as refused:
+        sign_in_with_second_factor(request, user=robin, kind=kind, form=form, now=timezone.now())
+    assert refused.value.code == "code_not_accepted"

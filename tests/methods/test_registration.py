@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.contrib.auth.forms import SetPasswordForm
 from django.db import IntegrityError
 from django.test import Client, RequestFactory
 from django.utils import timezone
@@ -316,6 +317,21 @@ def test_security_info__offers_nothing_ten_minutes_later(passkey_client: Client,
 def test_register_method__of_a_kind_that_is_not_offered_is_not_found(holder_client: Client, slug: str) -> None:
     assert holder_client.get(f"/account/security-info/add/{slug}/").status_code == 404
     assert holder_client.post(f"/account/security-info/add/{slug}/", {"begin": "1"}).status_code == 404
+
+
+def test_complete_registration__of_a_kind_that_is_not_offered_stores_nothing(
+    by_pass: SignIn, rf: RequestFactory, robin: Any
+) -> None:
+    """The page answers 404 before; the verb does not rely on it."""
+    kind = find_kind("password")
+    assert kind is not None
+    data = {"new_password1": "a-longer-one-4711", "new_password2": "a-longer-one-4711"}
+    page = RegistrationPage("", SetPasswordForm(robin, data))
+    with pytest.raises(RegistrationNotAllowed) as refused:
+        complete_registration(rf.post("/"), sign_in=by_pass, kind=kind, page=page, now=NOW)
+    assert refused.value.code == "not_offered"
+    robin.refresh_from_db()
+    assert not robin.has_usable_password()
 
 
 def test_register_method__a_kind_without_a_form_has_no_page(holder_client: Client) -> None:
