@@ -323,6 +323,7 @@ class AuditEvent(models.Model):
         PASS_REFUSED = "pass_refused", _("pass refused")
         ISSUE_REFUSED = "issue_refused", _("issue refused")
         SIGN_IN_BEGUN = "sign_in_begun", _("signed in")
+        SIGN_IN_RENEWED = "sign_in_renewed", _("authenticated again")
         SIGN_IN_REFUSED = "sign_in_refused", _("sign-in refused")
         SIGN_IN_ENDED = "sign_in_ended", _("sign-in ended")
         METHOD_REGISTERED = "method_registered", _("method registered")

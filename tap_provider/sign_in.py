@@ -70,6 +70,33 @@ def begin_sign_in(
     return sign_in
 
 
+def renew_sign_in(
+    sign_in: SignIn, *, methods: Sequence[str], amr: Sequence[str], level: Level, client: Client, now: datetime
+) -> bool:
+    """Record that the user of a live full session has authenticated again, by these methods; False if it has ended.
+
+    It stays the same sign-in: what other relying parties hold of it goes on. What was issued before keeps telling of
+    what was before, because codes and tokens keep a snapshot.
+    """
+    changes = {"methods": list(methods), "amr": list(amr), "level": level, "authenticated_at": now}
+    with transaction.atomic():
+        if not SignIn.objects.not_ended().filter(pk=sign_in.pk, pass_id=None).update(**changes):
+            return False
+        for name, value in changes.items():
+            setattr(sign_in, name, value)
+        audit.record(
+            AuditEvent.Kind.SIGN_IN_RENEWED,
+            now=now,
+            user=sign_in.user,
+            sign_in_id=sign_in.pk,
+            address=client.address,
+            methods=sign_in.methods,
+            user_agent=client.user_agent,
+        )
+        signals.send_after_commit(signals.sign_in_renewed, sender=SignIn, sign_in=sign_in)
+    return True
+
+
 def adopt_session(request: HttpRequest, user: Any, *, now: datetime) -> SignIn:
     """Record a full session that carries no sign-in: it predates the installation, or nobody told us how it began.
 

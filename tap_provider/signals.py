@@ -8,6 +8,7 @@ Receivers' exceptions are logged and do not disturb the request (`send_robust`).
     pass_refused(sender, user, code)                         a passcode was not accepted; `user` is None if unknown
     policy_changed(sender, policy, actor)                    the policy was changed
     sign_in_begun(sender, sign_in)                           a sign-in of any kind was recorded
+    sign_in_renewed(sender, sign_in)                         its user has authenticated again, in the same session
     sign_in_ended(sender, sign_in)                           a sign-in ended; `sign_in.ended_reason` says why
     method_registered(sender, user, kind, method_id, sign_in)
 """
@@ -26,6 +27,7 @@ pass_redeemed = Signal()
 pass_refused = Signal()
 policy_changed = Signal()
 sign_in_begun = Signal()
+sign_in_renewed = Signal()
 sign_in_ended = Signal()
 method_registered = Signal()
 

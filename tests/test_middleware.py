@@ -572,7 +572,7 @@ def test_login__keeps_what_the_site_put_into_an_anonymous_session(client: Client
 @pytest.mark.parametrize("stack", [Client, AsyncClient])
 @pytest.mark.parametrize("url", ["/test/log-in/", "/test/alog-in/"])
 @pytest.mark.parametrize("username", ["robin", "admin"])
-def test_login__in_a_full_session_ends_the_sign_in_that_was(
+def test_login__in_a_full_session_ends_another_users_sign_in_and_renews_ones_own(
     full_client: Client, robin: Any, username: str, url: str, stack: Any
 ) -> None:
     # The page never looked at `request.user`, and for another user Django flushes the session before it tells us.
@@ -580,7 +580,11 @@ def test_login__in_a_full_session_ends_the_sign_in_that_was(
     assert ask(browser, f"{url}?username={username}")["upn"] == f"{username}@example.test"
     assert sees(browser) == f"{username}@example.test"
     before.refresh_from_db()
-    assert before.ended_reason == SignIn.EndedReason.SIGNED_IN_ANEW
+    if before.user.username == username:  # the same session goes on, authenticated anew
+        assert (before.ended_at, sign_in_of(browser).pk) == (None, before.pk)
+        assert AuditEvent.objects.filter(kind=AuditEvent.Kind.SIGN_IN_RENEWED, sign_in_id=before.pk).exists()
+    else:
+        assert before.ended_reason == SignIn.EndedReason.SIGNED_IN_ANEW
 
 
 def test_login__with_our_backend_opens_nothing_beyond_its_own_request(client: Client, robin: Any) -> None:

@@ -21,7 +21,7 @@ from .. import audit
 from ..exceptions import AmbiguousUpn, SignInRefused
 from ..hooks import NOBODY, clean_upn, find_user, get_hooks
 from ..models import AuditEvent, SignIn
-from ..sign_in import Client, begin_sign_in, end_sign_in, put_in_session, sign_in_of_session
+from ..sign_in import Client, begin_sign_in, end_sign_in, put_in_session, renew_sign_in, sign_in_of_session
 from ..throttle import count_attempt, take_back
 from .kinds import UsedMethod, amr_of, level_of
 from .password import USED_PASSWORD
@@ -148,27 +148,29 @@ def _record_refusal(request: HttpRequest, user: Any | None, *, reason: str, now:
 
 
 def record_login(sender: type[Any], request: HttpRequest, user: Any, **kwargs: Any) -> None:
-    """Receive `user_logged_in`: end what the session was, record what it is now."""
-    now = timezone.now()
+    """Receive `user_logged_in`: end what the session was, record what it is now; the same user's is renewed."""
+    now, client = timezone.now(), Client.of(request)
     previous: SignIn | None = sign_in_of_session(request) or getattr(request, "_tap_sign_in", None)
-    if previous is not None:
-        end_sign_in(previous, reason=SignIn.EndedReason.SIGNED_IN_ANEW, now=now)
-        if previous.is_registration_only:
-            _strip(request, user)
     request.session.pop(PENDING_KEY, None)  # whoever was half-way in is no longer
     used: list[UsedMethod] | None = request.__dict__.pop("_tap_used_methods", None)
     if used is None:
         used = used_by_login(user, request.session.get(BACKEND_SESSION_KEY, ""))
-    client = Client.of(request)
-    begun = begin_sign_in(
-        user=user,
-        methods=[method.kind for method in used],
-        amr=amr_of(used),
-        level=level_of(used),
-        client=client,
-        now=now,
-        authenticated_at=now,
-    )
+    told: dict[str, Any] = {
+        "methods": [method.kind for method in used],
+        "amr": amr_of(used),
+        "level": level_of(used),
+        "client": client,
+        "now": now,
+    }
+    renewable = _renewable(request, user, now=now)
+    if renewable is not None and renew_sign_in(renewable, **told):
+        request.session.cycle_key()  # a cookie from before is dead, as after any other sign-in
+        return
+    if previous is not None:
+        end_sign_in(previous, reason=SignIn.EndedReason.SIGNED_IN_ANEW, now=now)
+        if previous.is_registration_only:
+            _strip(request, user)
+    begun = begin_sign_in(user=user, authenticated_at=now, **told)
     put_in_session(request, begun)
     audit.record(
         AuditEvent.Kind.SIGN_IN_BEGUN,
@@ -179,6 +181,14 @@ def record_login(sender: type[Any], request: HttpRequest, user: Any, **kwargs: A
         methods=begun.methods,
         user_agent=client.user_agent,
     )
+
+
+def _renewable(request: HttpRequest, user: Any, *, now: datetime) -> SignIn | None:
+    # `login()` of the same user keeps the session, and so its sign-in; anybody else's was flushed before.
+    carried = sign_in_of_session(request)
+    if carried is None or carried.user_id != user.pk or carried.is_registration_only or carried.is_over(now=now):
+        return None
+    return carried
 
 
 def record_logout(sender: type[Any], request: HttpRequest | None, user: Any, **kwargs: Any) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db.models import Exists, OuterRef
 from oauth2_provider.models import get_access_token_model, get_grant_model, get_refresh_token_model
@@ -24,30 +24,43 @@ if TYPE_CHECKING:
 
 KEEP = timedelta(days=1)
 
+SNAPSHOT = ("methods", "amr", "level", "authenticated_at")
+"""What of a sign-in may change while it lives: codes and tokens keep what it was."""
+
 
 def digest_of(secret: str) -> str:
     """Return what a code or token is kept by."""
     return sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def remember_code(code: str, sign_in: SignIn, *, now: datetime) -> None:
-    """Note which sign-in an authorization code was issued from."""
-    CodeContext.objects.create(digest=digest_of(code), sign_in=sign_in, created_at=now)
+def remember_code(code: str, sign_in: SignIn, *, client_id: str, now: datetime) -> None:
+    """Note which sign-in an authorization code was issued from, and what it was."""
+    CodeContext.objects.create(digest=digest_of(code), client_id=client_id, created_at=now, **_snapshot(sign_in))
 
 
-def remember_tokens(tokens: Iterable[str], sign_in: SignIn, *, now: datetime) -> None:
-    """Note which sign-in these tokens come from. One statement."""
-    rows = [TokenContext(digest=digest_of(token), sign_in=sign_in, created_at=now) for token in tokens]
+def remember_tokens(
+    tokens: Iterable[str], sign_in: SignIn, *, client_id: str, now: datetime, code: str | None = None
+) -> None:
+    """Note which sign-in these tokens come from, and by which code. One statement."""
+    told = {"client_id": client_id, "created_at": now, "code_digest": "" if code is None else digest_of(code)}
+    rows = [TokenContext(digest=digest_of(token), **told, **_snapshot(sign_in)) for token in tokens]
     TokenContext.objects.bulk_create(rows, ignore_conflicts=True)
 
 
+def _snapshot(sign_in: SignIn) -> dict[str, Any]:
+    return {"sign_in": sign_in, **{name: getattr(sign_in, name) for name in SNAPSHOT}}
+
+
 def sign_in_of_code(code: str) -> SignIn | None:
-    """Return the sign-in behind an authorization code, with its user. One query."""
+    """Return the sign-in behind an authorization code as it was then, with its user. One query."""
     return _sign_in_of(CodeContext, code)
 
 
 def sign_in_of_token(token: str) -> SignIn | None:
-    """Return the sign-in behind a token, with its user; None for one that no sign-in stands behind. One query."""
+    """Return the sign-in behind a token as it was at its code, with its user; None if none stands behind it.
+
+    One query.
+    """
     return _sign_in_of(TokenContext, token)
 
 
@@ -80,4 +93,6 @@ def _sign_in_of(model: type[Context], secret: str) -> SignIn | None:
         return None
     sign_in: SignIn = context.sign_in
     note_pass(sign_in, context)
+    for name in SNAPSHOT:
+        setattr(sign_in, name, getattr(context, name))
     return sign_in

@@ -12,12 +12,22 @@ from unicodedata import category
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from ..models import SignIn
+from ..models import Level, SignIn
 
 
 class Context(models.Model):
+    """The sign-in behind a code or a token, and what it was when the code was issued.
+
+    A sign-in may be renewed or raised later; what was issued before tells of what was before.
+    """
+
     digest = models.CharField(primary_key=True, max_length=64)
     sign_in = models.ForeignKey(SignIn, on_delete=models.CASCADE, related_name="+")
+    client_id = models.CharField(max_length=100, blank=True)
+    methods = models.JSONField(default=list)
+    amr = models.JSONField(default=list)
+    level = models.CharField(max_length=20, choices=Level, default=Level.SINGLE_FACTOR)
+    authenticated_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_index=True)
 
     class Meta:
@@ -32,7 +42,9 @@ class CodeContext(Context):
 
 
 class TokenContext(Context):
-    """The sign-in behind an access token or a refresh token."""
+    """The sign-in behind an access token or a refresh token, and the code that it came by."""
+
+    code_digest = models.CharField(max_length=64, blank=True, db_index=True)
 
 
 class RelyingParty(models.Model):
@@ -43,6 +55,36 @@ class RelyingParty(models.Model):
         _("may host registration"),
         default=False,
         help_text=_("On: this client is answered from a registration-only session, that is, for the holder of a pass."),
+    )
+    default_acr_values = models.CharField(
+        _("default acr values"),
+        max_length=500,
+        blank=True,
+        help_text=_("What it asks for where a request asks for none; several are separated by spaces."),
+    )
+    default_max_age = models.PositiveIntegerField(
+        _("default max age (seconds)"),
+        null=True,
+        blank=True,
+        help_text=_("How old a sign-in may be where a request does not say."),
+    )
+    minimum_level = models.CharField(
+        _("minimum level"),
+        max_length=20,
+        choices=Level,
+        blank=True,
+        help_text=_("It is never answered from a weaker sign-in, whatever it asks for."),
+    )
+    backchannel_logout_uri = models.CharField(
+        _("back-channel logout URI"),
+        max_length=500,
+        blank=True,
+        help_text=_("Where it is told that a sign-in has ended. Empty: it is not told."),
+    )
+    backchannel_logout_session_required = models.BooleanField(
+        _("back-channel logout needs a session id"),
+        default=True,
+        help_text=_("On: what it is told names the sign-in (sid). Off: it may name the user only."),
     )
 
     class Meta:

@@ -69,7 +69,7 @@ class TapOAuth2Validator(OAuth2Validator):
         with transaction.atomic():  # a code without its context would pass for one from before the installation
             super().save_authorization_code(client_id, code, request, *args, **kw)
             if sign_in is not None:
-                remember_code(code["code"], sign_in, now=now)
+                remember_code(code["code"], sign_in, client_id=client_id, now=now)
 
     # At the token endpoint.
 
@@ -101,9 +101,9 @@ class TapOAuth2Validator(OAuth2Validator):
         with transaction.atomic():  # likewise
             result = super().save_bearer_token(token, request, *args, **kwargs)
             if sign_in is not None:
-                remember_tokens(
-                    [token[key] for key in ("access_token", "refresh_token") if token.get(key)], sign_in, now=now
-                )
+                issued = [token[key] for key in ("access_token", "refresh_token") if token.get(key)]
+                code = request.code if request_context.exchanges_code(request) else None
+                remember_tokens(issued, sign_in, client_id=request.client.client_id, now=now, code=code)
         return result
 
     def get_id_token_dictionary(self, token: Any, token_handler: Any, request: Any) -> tuple[dict[str, Any], datetime]:

@@ -27,9 +27,11 @@ from tap_provider.methods.full_session import (
     sign_in_with_second_factor,
 )
 from tap_provider.methods.totp import TotpKind
-from tap_provider.models import AuditEvent, SignIn
-from tap_provider.sign_in import SESSION_KEY, sign_in_of_session
-from tap_provider.signals import sign_in_begun, sign_in_ended
+from tap_provider.models import AuditEvent, Level, SignIn
+from tap_provider.redeem import redeem_pass
+from tap_provider.sign_in import SESSION_KEY, begin_sign_in, end_sign_in, renew_sign_in, sign_in_of_session
+from tap_provider.sign_in import Client as WhereFrom
+from tap_provider.signals import sign_in_begun, sign_in_ended, sign_in_renewed
 
 from ..conftest import HOUR, MINUTE, NOW
 from .test_totp import PASSWORD, SIGN_IN, VERIFY, app, awaiting_client, code_of
@@ -158,14 +160,62 @@ def test_record_login__is_told_to_observers_once(
     assert sorted(heard) == ["begun", "logged in"]
 
 
-def test_record_login__again_in_the_same_session_ends_the_one_before(client: Client, known: Any) -> None:
+def test_record_login__again_by_the_same_user_renews_the_sign_in(
+    client: Client, known: Any, django_capture_on_commit_callbacks: Any
+) -> None:
+    client.post(SIGN_IN, {"upn": known.upn, "password": PASSWORD})
+    before, cookie = sign_in_of(client), client.cookies["sessionid"].value
+    SignIn.objects.update(
+        authenticated_at=NOW, methods=["passkey"], amr=["hwk"], level=Level.PHISHING_RESISTANT, created_at=NOW
+    )
+    heard: list[Any] = []
+    sign_in_renewed.connect(lambda sign_in, **kwargs: heard.append(sign_in.pk), weak=False, dispatch_uid="heard")
+    try:
+        with django_capture_on_commit_callbacks(execute=True):
+            client.post(SIGN_IN, {"upn": known.upn, "password": PASSWORD})
+    finally:
+        sign_in_renewed.disconnect(dispatch_uid="heard")
+    after = sign_in_of(client)
+    assert (after.pk, after.ended_at, after.created_at) == (before.pk, None, NOW)
+    assert (after.methods, after.amr, after.level) == (["password"], ["pwd"], Level.SINGLE_FACTOR)
+    assert after.authenticated_at is not None
+    assert after.authenticated_at > NOW
+    assert client.cookies["sessionid"].value != cookie  # whoever has copied the cookie is left behind
+    assert heard == [before.pk]
+    event = AuditEvent.objects.get(kind=AuditEvent.Kind.SIGN_IN_RENEWED)
+    assert (event.user_name, event.sign_in_id, event.detail["methods"]) == (known.upn, before.pk, ["password"])
+    assert SignIn.objects.count() == AuditEvent.objects.filter(kind=AuditEvent.Kind.SIGN_IN_BEGUN).count() == 1
+
+
+def test_record_login__again_after_the_sign_in_ended_is_a_new_one(client: Client, known: Any) -> None:
     client.post(SIGN_IN, {"upn": known.upn, "password": PASSWORD})
     before = sign_in_of(client)
+    SignIn.objects.update(ended_at=NOW, ended_reason=SignIn.EndedReason.SIGNED_OUT)
     client.post(SIGN_IN, {"upn": known.upn, "password": PASSWORD})
-    after = sign_in_of(client)
+    assert sign_in_of(client).pk != before.pk
     before.refresh_from_db()
-    assert before.pk != after.pk
-    assert before.ended_reason == SignIn.EndedReason.SIGNED_IN_ANEW
+    assert before.ended_reason == SignIn.EndedReason.SIGNED_OUT
+
+
+def test_renew_sign_in__renews_neither_what_has_ended_nor_what_a_pass_opened(robin: Any, issue: Any) -> None:
+    by_pass = redeem_pass(upn=robin.upn, passcode=issue(robin, now=NOW).passcode, client=WhereFrom(), now=NOW)
+    ended = begin_sign_in(
+        user=robin,
+        methods=["password"],
+        amr=["pwd"],
+        level=Level.SINGLE_FACTOR,
+        client=WhereFrom(),
+        now=NOW,
+        authenticated_at=NOW,
+    )
+    end_sign_in(ended, reason=SignIn.EndedReason.SIGNED_OUT, now=NOW)
+    told = {"methods": ["passkey"], "amr": ["hwk"], "level": Level.PHISHING_RESISTANT, "client": WhereFrom()}
+    for sign_in in (by_pass, ended):
+        assert not renew_sign_in(sign_in, **told, now=NOW + MINUTE)
+        sign_in.refresh_from_db()
+        assert sign_in.authenticated_at == NOW
+        assert "passkey" not in sign_in.methods
+    assert not AuditEvent.objects.filter(kind=AuditEvent.Kind.SIGN_IN_RENEWED).exists()
 
 
 def test_record_login__leaves_the_users_other_sessions_alone(client: Client, known: Any) -> None:

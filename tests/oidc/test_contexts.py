@@ -77,7 +77,7 @@ def by_pass(robin: Any, issued: TemporaryAccessPass, make_sign_in: Callable[...,
 def as_kept(sign_in: SignIn) -> SignIn:
     """Return the sign-in as it is found behind a token."""
     token = uuid4().hex
-    remember_tokens([token], sign_in, now=NOW)
+    remember_tokens([token], sign_in, client_id="a-client", now=NOW)
     found = sign_in_of_token(token)
     assert found is not None
     return found
@@ -98,7 +98,7 @@ def test_digest_of__takes_any_text_that_a_client_may_send() -> None:
 
 
 def test_sign_in_of_code__finds_what_was_remembered_in_one_query(by_password: SignIn) -> None:
-    remember_code("the-code", by_password, now=NOW)
+    remember_code("the-code", by_password, client_id="a-client", now=NOW)
 
     with counted() as queries:
         found = sign_in_of_code("the-code")
@@ -111,7 +111,7 @@ def test_sign_in_of_code__finds_what_was_remembered_in_one_query(by_password: Si
 
 def test_sign_in_of_token__finds_every_token_remembered(by_password: SignIn) -> None:
     with counted() as queries:
-        remember_tokens(["access", "refresh"], by_password, now=NOW)
+        remember_tokens(["access", "refresh"], by_password, client_id="a-client", now=NOW)
     assert queries() == 1
 
     for token in ("access", "refresh"):
@@ -124,7 +124,7 @@ def test_sign_in_of_token__finds_every_token_remembered(by_password: SignIn) -> 
 
 
 def test_sign_in_of_token__knows_nothing_of_others(by_password: SignIn) -> None:
-    remember_tokens(["access"], by_password, now=NOW)
+    remember_tokens(["access"], by_password, client_id="a-client", now=NOW)
 
     assert sign_in_of_token("another") is None
     assert sign_in_of_token("") is None
@@ -135,9 +135,9 @@ def test_remember_tokens__keeps_the_first_sign_in_of_a_token(
     by_password: SignIn, by_pass: SignIn, make_sign_in: Callable[..., SignIn]
 ) -> None:
     """A refresh without rotation hands out the same refresh token again."""
-    remember_tokens(["refresh"], by_password, now=NOW)
+    remember_tokens(["refresh"], by_password, client_id="a-client", now=NOW)
 
-    remember_tokens(["access", "refresh"], make_sign_in(by_pass.user), now=NOW)
+    remember_tokens(["access", "refresh"], make_sign_in(by_pass.user), client_id="a-client", now=NOW)
 
     assert sign_in_of_token("refresh") == by_password
 
@@ -226,7 +226,7 @@ def test_is_live__registration_only_session_is_over(
     why: str, admin: Any, by_pass: SignIn, issued: TemporaryAccessPass
 ) -> None:
     token = uuid4().hex
-    remember_tokens([token], by_pass, now=NOW)
+    remember_tokens([token], by_pass, client_id="a-client", now=NOW)
 
     OVER[why](admin, by_pass, issued)
 
@@ -290,8 +290,8 @@ def test_sweep__deletes_contexts_of_tokens_that_exist_no_more(full: Client, intr
 @pytest.mark.parametrize(("age", "kept"), [(KEEP - MINUTE, True), (KEEP + MINUTE, False)])
 def test_sweep__waits_a_day(by_password: SignIn, age: Any, kept: bool) -> None:
     """A token is remembered in a transaction of its own, a moment after the token itself."""
-    remember_code("code", by_password, now=NOW - age)
-    remember_tokens(["token"], by_password, now=NOW - age)
+    remember_code("code", by_password, client_id="a-client", now=NOW - age)
+    remember_tokens(["token"], by_password, client_id="a-client", now=NOW - age)
 
     assert sweep(now=NOW) == (0 if kept else 2)
     assert CodeContext.objects.exists() is kept
@@ -335,7 +335,7 @@ def test_sweep__leaves_every_live_token_as_it_was(holder: Client, full: Client, 
 
 def test_sweep__is_run_by_the_command_line(by_password: SignIn) -> None:
     assert apps.get_app_config("tap_provider_oidc").sweepers == {"code and token contexts": sweep}
-    remember_code("code", by_password, now=datetime(2020, 1, 1, tzinfo=NOW.tzinfo))
+    remember_code("code", by_password, client_id="a-client", now=datetime(2020, 1, 1, tzinfo=NOW.tzinfo))
 
     call_command("tap", "sweep", stdout=StringIO(), stderr=StringIO())
 

@@ -1,38 +1,29 @@
-"""Views over django-oauth-toolkit's: where a session meets an authorization request, and introspection."""
+"""The authorization endpoint: where a session meets an authorization request."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from django.contrib.auth.decorators import login_not_required
-from django.http import JsonResponse
-from django.utils import timezone
 from django.utils.decorators import method_decorator
 from oauth2_provider.exceptions import OAuthToolkitError
-from oauth2_provider.models import get_access_token_model
 from oauth2_provider.settings import oauth2_settings
 from oauth2_provider.views import AuthorizationView as ToolkitAuthorizationView
-from oauth2_provider.views import IntrospectTokenView as ToolkitIntrospectTokenView
-from oauth2_provider.views import RPInitiatedLogoutView as ToolkitRPInitiatedLogoutView
 from oauthlib.oauth2.rfc6749.errors import InvalidScopeError
 
-from .. import registration_session
-from ..authentication_context import context_of
-from ..registration_session import allow
-from ..sign_in import sign_in_of_session
-from .contexts import digest_of, is_live, sign_in_of_token
-from .models import may_host_registration
-from .request_context import ATTRIBUTE, AuthorizationMoment, current_moment
-from .validator import REGISTRATION_SCOPES
+from ...registration_session import allow
+from ...sign_in import sign_in_of_session
+from ..models import may_host_registration
+from ..request_context import ATTRIBUTE, AuthorizationMoment, current_moment
+from ..validator import REGISTRATION_SCOPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from django.http import HttpRequest, HttpResponse, QueryDict
 
-    from ..models import SignIn
+    from ...models import SignIn
 
 
 def _may_answer(query: QueryDict) -> bool:
@@ -105,36 +96,3 @@ class AuthorizationView(ToolkitAuthorizationView):
 
     def _cut(self, scopes: list[str]) -> list[str]:
         return [scope for scope in scopes if scope in REGISTRATION_SCOPES] if self._is_registration_only else scopes
-
-
-class RPInitiatedLogoutView(ToolkitRPInitiatedLogoutView):
-    """Asks before it ends a registration-only session, whose holder is anonymous to the toolkit."""
-
-    def must_prompt(self, token_user: Any) -> bool:
-        held = registration_session.current(self.request, now=timezone.now())
-        return held is not None or bool(super().must_prompt(token_user))
-
-
-class IntrospectTokenView(ToolkitIntrospectTokenView):
-    """Inactive with its sign-in, and telling the context of an active token (RFC 9470 §6.2)."""
-
-    @staticmethod
-    def get_token_response(token_value: str | None = None) -> HttpResponse:
-        response: HttpResponse = ToolkitIntrospectTokenView.get_token_response(token_value)
-        answer = json.loads(response.content)
-        if token_value is None or not answer.get("active"):
-            return response
-        sign_in = sign_in_of_token(token_value)
-        if sign_in is None:
-            user = _user_of(token_value) if "username" in answer else None
-            return response if user is None or user.is_active else JsonResponse({"active": False})
-        if not is_live(sign_in, now=timezone.now()):
-            return JsonResponse({"active": False})
-        return JsonResponse({**answer, "sub": str(sign_in.user_id), **context_of(sign_in).claims})
-
-
-def _user_of(token_value: str) -> Any:
-    token = (
-        get_access_token_model().objects.select_related("user").filter(token_checksum=digest_of(token_value)).first()
-    )
-    return None if token is None else token.user
