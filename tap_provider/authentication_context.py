@@ -54,7 +54,7 @@ def context_of(sign_in: SignIn) -> AuthenticationContext:
     """Return the context of a sign-in."""
     level = Level(sign_in.level)
     return AuthenticationContext(
-        acr=settings.acr_values[level.value] if sign_in.methods else None,
+        acr=(sign_in.told_acr or settings.acr_values[level.value]) if sign_in.methods else None,
         amr=tuple(sign_in.amr),
         auth_time=sign_in.authenticated_at,
         sid=str(sign_in.pk),

@@ -44,7 +44,7 @@ def page(view: ViewT) -> ViewT:
     return protected  # type: ignore[return-value]
 
 
-def content_security_policy(request: HttpRequest) -> str:
+def content_security_policy(request: HttpRequest, *, posts_elsewhere: bool = False) -> str:
     """Return the policy of our pages: nothing inline, nothing foreign."""
     source = " ".join(["'self'", *_static_origin()])
     directives = [
@@ -58,7 +58,7 @@ def content_security_policy(request: HttpRequest) -> str:
         "frame-ancestors 'none'",
         "require-trusted-types-for 'script'",
     ]
-    if not _leads_to_authorization(request):
+    if not posts_elsewhere and not _leads_to_authorization(request):
         directives.append("form-action 'self'")
     return "; ".join(directives)
 

@@ -261,6 +261,7 @@ class SignIn(models.Model):
     # What is left of the pass, where `sign_in.of_pass` asked for it: None if the pass is gone.
     pass_is_usable_once: bool | None = None
     pass_highest_standing: int | None = None
+    told_acr: str = ""  # what a relying party is told, where it is not simply the level's value
 
     objects = SignInQuerySet.as_manager()
 

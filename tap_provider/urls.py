@@ -10,6 +10,7 @@ app_name = "tap_provider"
 urlpatterns = [
     path("sign-in/", views.sign_in, name="sign_in"),
     path("sign-in/verify/", views.sign_in_second_step, name="sign_in_second_step"),
+    path("sign-in/step-up/", views.step_up, name="step_up"),
     path("sign-in/pass/", views.sign_in_with_pass, name="sign_in_with_pass"),
     path("sign-out/", views.sign_out, name="sign_out"),
     path("security-info/", views.security_info, name="security_info"),

@@ -29,10 +29,12 @@ from .exceptions import (
     TooManyAttempts,
 )
 from .forms import PassSignInForm, PasswordSignInForm
-from .hooks import get_hooks
+from .hooks import LONGEST_UPN, get_hooks
 from .methods import full_session
 from .methods.registration import complete_registration, guard_registration, left_to_do, may_register
 from .methods.registry import find_kind, registrable_kinds
+from .methods.step_up import kinds_alone, second_factors
+from .methods.step_up import step_up as verb_step_up
 from .models import SignIn
 from .policy import resolve_policy
 from .redeem import sign_in_with_pass as verb_sign_in_with_pass
@@ -55,7 +57,7 @@ NOTICES = {"ended", "signed_out", "finished"}
 @sensitive_variables()
 def sign_in(request: HttpRequest) -> HttpResponse:
     """Sign in with a registered method: passkey, or password and then what follows it."""
-    form = PasswordSignInForm(request.POST or None)
+    form = PasswordSignInForm(request.POST or None, initial={"upn": request.GET.get("login_hint", "")[:LONGEST_UPN]})
     if request.method == "POST" and form.is_valid():
         upn, password = form.cleaned_data["upn"], form.cleaned_data["password"]
         try:
@@ -89,6 +91,39 @@ def sign_in_second_step(request: HttpRequest) -> HttpResponse:
             return _refused(request, "tap_provider/sign_in_second_step.html", form, refusal, context)
         return _away(request)
     return render(request, "tap_provider/sign_in_second_step.html", {"form": form, **context})
+
+
+@page
+@login_not_required
+@csrf_protect
+@sensitive_post_parameters("code")
+@require_http_methods(["GET", "HEAD", "POST"])
+@sensitive_variables()
+def step_up(request: HttpRequest) -> HttpResponse:
+    """Let the user of a full session add what a stronger level lacks, or go on without."""
+    current = sign_in_of_session(request) if request.user.is_authenticated else None
+    if current is None or current.is_registration_only:
+        return _to("sign_in", request)
+    kinds = second_factors(current)
+    wanted = request.GET.get("kind")
+    kind = next((one for one in kinds if wanted in {None, one.slug}), None)
+    form = None if kind is None else kind.second_factor_form(current.user, request.POST or None)
+    context = {
+        "kind": kind,
+        "other_kinds": [other for other in kinds if other is not kind],
+        "has_passkey": bool(kinds_alone(current.user)),
+        "upn": get_hooks().get_upn(current.user),
+        "next": _next(request),
+        "otherwise": _ours(request, request.GET.get("otherwise", "")),
+        "passkey_configuration": _passkey_configuration(request),
+    }
+    if request.method == "POST" and kind is not None and form is not None:
+        try:
+            verb_step_up(request, kind=kind, form=form, now=timezone.now())
+        except (SignInRefused, TooManyAttempts) as refusal:
+            return _refused(request, "tap_provider/step_up.html", form, refusal, context)
+        return _away(request)
+    return render(request, "tap_provider/step_up.html", {"form": form, **context})
 
 
 @page
@@ -274,11 +309,12 @@ def _to(name: str, request: HttpRequest, *args: str, **query: str) -> HttpRespon
 
 def _next(request: HttpRequest) -> str:
     """Return where to go afterwards, if it is a place of ours."""
-    wanted = request.POST.get("next", request.GET.get("next", ""))
-    ours = url_has_allowed_host_and_scheme(
-        wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
-    )
-    return wanted if ours else ""
+    return _ours(request, request.POST.get("next", request.GET.get("next", "")))
+
+
+def _ours(request: HttpRequest, url: str) -> str:
+    ours = url_has_allowed_host_and_scheme(url, allowed_hosts={request.get_host()}, require_https=request.is_secure())
+    return url if ours else ""
 
 
 def _away(request: HttpRequest) -> HttpResponse:

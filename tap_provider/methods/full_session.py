@@ -66,7 +66,7 @@ def sign_in_with_password(request: HttpRequest, *, upn: str, password: str, now:
     except ValueError:  # a lone surrogate, which no hasher can encode
         user = None
     if user is None:
-        _record_refusal(request, named, reason="password", now=now)
+        record_refusal(request, named, reason="password", now=now)
         raise SignInRefused(_("That user name and password do not match."), code="password_not_accepted")
     take_back(attempt)
     backend: str = user.backend
@@ -129,7 +129,7 @@ def sign_in_with_second_factor(request: HttpRequest, *, user: Any, kind: MethodK
     )
     used = kind.verify_second_factor(user, form) if form.is_valid() else None
     if used is None:
-        _record_refusal(request, user, reason=kind.slug, now=now)
+        record_refusal(request, user, reason=kind.slug, now=now)
         raise SignInRefused(
             _("That code is not right. Wait for the next one, then try again."), code="code_not_accepted"
         )
@@ -142,7 +142,8 @@ def _session_hash(user: Any) -> str:
     return str(user.get_session_auth_hash()) if hasattr(user, "get_session_auth_hash") else ""
 
 
-def _record_refusal(request: HttpRequest, user: Any | None, *, reason: str, now: datetime) -> None:
+def record_refusal(request: HttpRequest, user: Any | None, *, reason: str, now: datetime) -> None:
+    """Record that a password or second factor was refused, and of whom, if anybody was meant."""
     address = Client.of(request).address
     audit.record(AuditEvent.Kind.SIGN_IN_REFUSED, now=now, user=user, address=address, reason=reason)
 

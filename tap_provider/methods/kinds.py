@@ -84,6 +84,7 @@ class MethodKind(ABC):
     label: _StrOrPromise
     description: _StrOrPromise
     is_strong: bool  # does having one satisfy "require registration"?
+    alone: Level = Level.SINGLE_FACTOR  # what signing in with it and nothing else is worth
     card_template: str  # how Security info shows it: lists the methods, offers to add one
     backends: tuple[str, ...] = ()  # authentication backends whose success proves a method of this kind
 

@@ -36,6 +36,7 @@ from webauthn.helpers.structs import AuthenticatorSelectionCriteria, UserVerific
 
 from ..exceptions import RegistrationNotAllowed
 from ..hooks import get_hooks
+from ..models import Level
 from ..policy import resolve_policy
 from ..registration_session import allow
 from ..sign_in import Client, sign_in_of_session
@@ -70,6 +71,7 @@ class PasskeyKind(MethodKind):
     label = _("Passkey")
     description = _("Your fingerprint, face or screen lock, or a security key. Cannot be phished.")
     is_strong = True
+    alone = Level.PHISHING_RESISTANT
     card_template = "tap_provider/methods/passkey.html"
     backends = (BACKEND,)
 

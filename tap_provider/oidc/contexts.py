@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 KEEP = timedelta(days=1)
 
-SNAPSHOT = ("methods", "amr", "level", "authenticated_at")
+SNAPSHOT = ("methods", "amr", "level", "authenticated_at", "told_acr")
 """What of a sign-in may change while it lives: codes and tokens keep what it was."""
 
 
@@ -33,9 +33,13 @@ def digest_of(secret: str) -> str:
     return sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def remember_code(code: str, sign_in: SignIn, *, client_id: str, now: datetime) -> None:
-    """Note which sign-in an authorization code was issued from, and what it was."""
-    CodeContext.objects.create(digest=digest_of(code), client_id=client_id, created_at=now, **_snapshot(sign_in))
+def remember_code(code: str, sign_in: SignIn, *, client_id: str, now: datetime, returned: str = "") -> None:
+    """Note which sign-in an authorization code was issued from, what it was, and which return it used up.
+
+    Raises IntegrityError if that return was used before.
+    """
+    told = {"client_id": client_id, "created_at": now, "returned": returned or None}
+    CodeContext.objects.create(digest=digest_of(code), **told, **_snapshot(sign_in))
 
 
 def remember_tokens(

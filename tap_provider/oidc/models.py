@@ -28,6 +28,7 @@ class Context(models.Model):
     amr = models.JSONField(default=list)
     level = models.CharField(max_length=20, choices=Level, default=Level.SINGLE_FACTOR)
     authenticated_at = models.DateTimeField(null=True)
+    told_acr = models.CharField(max_length=255, blank=True)
     created_at = models.DateTimeField(db_index=True)
 
     class Meta:
@@ -38,7 +39,9 @@ class Context(models.Model):
 
 
 class CodeContext(Context):
-    """The sign-in behind an authorization code."""
+    """The sign-in behind an authorization code, and the return that it used up (`authorization_return`)."""
+
+    returned = models.CharField(max_length=32, null=True, unique=True)  # noqa: DJ001 unique, where there is one
 
 
 class TokenContext(Context):
@@ -93,6 +96,11 @@ class RelyingParty(models.Model):
 
     def __str__(self) -> str:
         return self.client_id
+
+
+def relying_party(client_id: str) -> RelyingParty:
+    """Return what is granted to this client; without a row the safe defaults, unsaved. One query."""
+    return RelyingParty.objects.filter(client_id=client_id).first() or RelyingParty(client_id=client_id)
 
 
 def may_host_registration(client_id: Any) -> bool:

@@ -19,12 +19,14 @@ ATTRIBUTE = "tap_sign_in"
 BY_CODE = "tap_exchanges_code"
 
 
-@dataclass(frozen=True)
+@dataclass
 class AuthorizationMoment:
     """The Django request that an authorization request came in, and the sign-in behind its session."""
 
     request: HttpRequest
     sign_in: SignIn | None
+    is_granted: bool = False  # every check of `authorization_checks` has passed
+    returned: str = ""  # which return it uses up
 
 
 current_moment: ContextVar[AuthorizationMoment | None] = ContextVar("tap_authorization_moment", default=None)

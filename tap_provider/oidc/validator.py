@@ -7,10 +7,9 @@ from base64 import urlsafe_b64decode
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from oauth2_provider.models import get_access_token_model
 from oauth2_provider.oauth2_validators import OAuth2Validator
 from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidScopeError
 
@@ -18,6 +17,7 @@ from ..authentication_context import context_of
 from ..hooks import get_hooks
 from ..sign_in import find_sign_in
 from . import request_context
+from .authorization_checks import has_consented
 from .contexts import is_live, remember_code, remember_tokens, sign_in_of_code, sign_in_of_token
 from .models import may_host_registration
 
@@ -48,28 +48,26 @@ class TapOAuth2Validator(OAuth2Validator):
         moment = request_context.current_moment.get()
         if moment is None:
             return False
-        if request.client.skip_authorization:
-            return True
         scopes = set(request.scopes)
         if moment.sign_in is not None and moment.sign_in.is_registration_only:
             scopes &= REGISTRATION_SCOPES
-        tokens = get_access_token_model().objects.filter(
-            user_id=moment.request.user.pk, application=request.client, expires__gt=timezone.now()
-        )
-        return any(token.allow_scopes(scopes) for token in tokens)
+        return has_consented(request.client, moment.request.user, scopes, now=timezone.now())
 
     def save_authorization_code(
         self, client_id: str, code: dict[str, Any], request: Any, *args: Any, **kw: Any
     ) -> None:
         """The last gate before any code exists."""
-        sign_in = request_context.take(request)
+        sign_in, moment = request_context.take(request), request_context.current_moment.get()
         now = timezone.now()
-        if sign_in is not None:
-            _refuse_unless_answerable(sign_in, request, now=now)
-        with transaction.atomic():  # a code without its context would pass for one from before the installation
-            super().save_authorization_code(client_id, code, request, *args, **kw)
-            if sign_in is not None:
-                remember_code(code["code"], sign_in, client_id=client_id, now=now)
+        if sign_in is None or moment is None or not moment.is_granted:
+            raise CustomOAuth2Error(error="login_required", request=request)
+        _refuse_unless_answerable(sign_in, request, now=now)
+        try:
+            with transaction.atomic():  # a code without its context would pass for one from before the installation
+                super().save_authorization_code(client_id, code, request, *args, **kw)
+                remember_code(code["code"], sign_in, client_id=client_id, now=now, returned=moment.returned)
+        except IntegrityError:  # the return was used up by another tab just now
+            raise CustomOAuth2Error(error="login_required", request=request) from None
 
     # At the token endpoint.
 

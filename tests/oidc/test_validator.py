@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
 from django.utils import timezone
 from oauth2_provider.models import (
@@ -589,7 +589,7 @@ def test_injection__in_the_authorization_request_is_never_believed(
     asked = intranet.request()
     url = {
         "first": f"{AUTHORIZE}?tap_sign_in={stronger}&{asked.url.partition('?')[2]}",
-        "last": f"{asked.url}&tap_sign_in={stronger}&tap_sign_in={stronger}",
+        "last": f"{asked.url}&tap_sign_in={stronger}",
     }[position]
 
     code = answer_of(full.get(url))["code"]
@@ -698,8 +698,25 @@ def code_request(browser: Client, party: Party, **changes: Any) -> Request:
     return request
 
 
-def save(request: Request) -> None:
-    TapOAuth2Validator().save_authorization_code(request.client.client_id, {"code": "the-code"}, request)
+def save(request: Request, *, is_granted: bool = True) -> None:
+    """Save a code, as within an authorization request that the tables have granted."""
+    moment = request_context.AuthorizationMoment(request=HttpRequest(), sign_in=None, is_granted=is_granted)
+    reset = request_context.current_moment.set(moment)
+    try:
+        TapOAuth2Validator().save_authorization_code(request.client.client_id, {"code": "the-code"}, request)
+    finally:
+        request_context.current_moment.reset(reset)
+
+
+def test_save_authorization_code__refuses_what_the_tables_have_not_granted(full: Client, intranet: Party) -> None:
+    """Whichever way leads there: the toolkit's own view, or one of a site's."""
+    request = code_request(full, intranet)
+    with pytest.raises(OAuth2Error) as refusal:
+        save(request, is_granted=False)
+    assert refusal.value.error == "login_required"
+    with pytest.raises(OAuth2Error):
+        TapOAuth2Validator().save_authorization_code("intranet", {"code": "a-code"}, request)
+    assert not get_grant_model().objects.exists()
 
 
 def test_save_authorization_code__remembers_the_sign_in(holder: Client, portal: Party) -> None:
@@ -904,6 +921,7 @@ def test_silent__anonymous_visitor_gets_login_required(make_party: Callable[...,
 
     answer = answer_of(Client().get(asked.url))
 
+    assert answer.pop("error_description")
     assert answer == {"error": "login_required", "state": asked.query["state"], "iss": ISSUER}
 
 

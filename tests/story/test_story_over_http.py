@@ -246,6 +246,7 @@ def test_story__from_policy_to_id_token(
     # An ordinary client is told nothing.
     silent = intranet.request(prompt="none")
     answer = answer_of(holder.get(silent.url))
+    assert answer.pop("error_description")
     assert answer == {"error": "login_required", "state": silent.query["state"], "iss": f"{provider}/o"}
     assert is_sign_in_page(holder.get(intranet.request().url))
 

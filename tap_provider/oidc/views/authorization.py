@@ -1,29 +1,64 @@
-"""The authorization endpoint: where a session meets an authorization request."""
+"""The authorization endpoint: where a session meets an authorization request (OpenID Connect Core §3.1.2).
+
+What is asked is parsed in `authorization_request`, judged in `authorization_checks`; here the answer is given. What the
+tables grant goes to the toolkit, which asks for consent and issues the code.
+"""
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpResponseRedirect, QueryDict
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
 from django.utils.decorators import method_decorator
-from oauth2_provider.exceptions import OAuthToolkitError
+from django.views.decorators.csrf import csrf_exempt, csrf_protect
+from django.views.generic import View
+from oauth2_provider.exceptions import FatalClientError, OAuthToolkitError
 from oauth2_provider.settings import oauth2_settings
 from oauth2_provider.views import AuthorizationView as ToolkitAuthorizationView
-from oauthlib.oauth2.rfc6749.errors import InvalidScopeError
+from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidRequestFatalError, InvalidScopeError
 
+from ...decorators import content_security_policy, page
+from ...hooks import get_hooks
 from ...registration_session import allow
 from ...sign_in import sign_in_of_session
-from ..models import may_host_registration
+from ..authorization_checks import (
+    REQUEST_CHECKS,
+    Asked,
+    ChooseAccount,
+    Refuse,
+    SignInAnew,
+    StepUp,
+    answer_session,
+    first_answer,
+)
+from ..authorization_request import RETURNED, AuthorizationRequest
+from ..authorization_return import Returned, read_returned
+from ..hints import claims_of_hint
+from ..models import may_host_registration, relying_party
 from ..request_context import ATTRIBUTE, AuthorizationMoment, current_moment
 from ..validator import REGISTRATION_SCOPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from django.http import HttpRequest, HttpResponse, QueryDict
+    from django.http import HttpRequest, HttpResponse
 
     from ...models import SignIn
+    from ..authorization_checks import Answer
+
+OURS_TO_JUDGE = ("prompt", "id_token_hint", "request", "request_uri", "registration", RETURNED)
+"""Parameters that oauthlib is not shown when it validates: the tables judge them, in their order."""
+
+
+class _ConsentWanted(Exception):
+    """The client asks for the consent page where the toolkit would skip it."""
 
 
 def _may_answer(query: QueryDict) -> bool:
@@ -39,56 +74,219 @@ def _allow_some_clients(view: Callable[..., Any]) -> Callable[..., Any]:
     return allow(view, when=_may_answer)
 
 
-@method_decorator([_allow_some_clients, login_not_required], name="dispatch")
+@method_decorator([csrf_exempt, _allow_some_clients, login_not_required], name="dispatch")
 class AuthorizationView(ToolkitAuthorizationView):
-    """Carries the session's sign-in into the code, and cuts scopes where it is registration-only."""
+    """Judges the request by the tables, and carries the session's sign-in into the code."""
 
     sign_in: SignIn | None = None
+    asked_for: AuthorizationRequest
+    validated: tuple[list[str], dict[str, Any]]
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        self.oauth2_data: dict[str, Any] = {}
+        self.asked_for = AuthorizationRequest.of(request)
+        if request.method == "POST" and not _is_from_consent_page(request):
+            # A relying party may post its request (§3.1.2.1); it has no more effect than a link, and is made one.
+            return HttpResponseRedirect(f"{request.path}?{self.asked_for.query.urlencode()}")
+        request.META["QUERY_STRING"] = self.asked_for.canonical()  # as any parser below can read it
         self.sign_in = sign_in_of_session(request) if request.user.is_authenticated else None
         moment = current_moment.set(AuthorizationMoment(request=request, sign_in=self.sign_in))
         try:
-            response: HttpResponse = super().dispatch(request, *args, **kwargs)
-            return response
+            # Past the toolkit's `LoginRequiredMixin`: whether somebody is signed in is a check of ours.
+            response: Any = View.dispatch(self, request, *args, **kwargs)
         finally:
             current_moment.reset(moment)
+        answer: HttpResponse = response
+        return answer
 
-    def validate_authorization_request(self, request: HttpRequest) -> tuple[list[str], dict[str, Any]]:
-        scopes, credentials = super().validate_authorization_request(request)
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        judged = self._judge(request)
+        if judged is not None:
+            return judged
+        request.GET = self._left_to_the_toolkit()  # type: ignore[assignment]
+        try:
+            response: HttpResponse = super().get(request, *args, **kwargs)
+        except _ConsentWanted:
+            response = self.render_to_response(self.get_context_data(**self.oauth2_data))
+        return response
+
+    @method_decorator(csrf_protect)
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        judged = self._judge(request)
+        if judged is not None:
+            return judged
+        response: HttpResponse = super().post(request, *args, **kwargs)
+        return response
+
+    # Judging.
+
+    def _judge(self, request: HttpRequest) -> HttpResponse | None:
+        """Return the answer that the tables give, or None: the request is granted."""
+        refusal = first_answer(REQUEST_CHECKS, self.asked_for)
+        try:
+            self.validated = self._validate(request, is_readable=refusal is None)
+        except FatalClientError as error:
+            return self.error_response(error, application=None)
+        except OAuthToolkitError as error:
+            if isinstance(refusal, Refuse):
+                return self._refuse(refusal, redirect_uri=error.oauthlib_error.redirect_uri, application=None)
+            return self.error_response(error, application=None)
+        _scopes, credentials = self.validated
+        application = credentials["request"].client
+        if isinstance(refusal, Refuse):
+            return self._refuse(refusal, redirect_uri=credentials["redirect_uri"], application=application)
+        if request.method == "POST" and not request.POST.get("allow"):
+            return None  # whoever declines needs nothing more; the toolkit tells the client
+        return self._answer(self._asked(request, application), credentials["redirect_uri"])
+
+    def _validate(self, request: HttpRequest, *, is_readable: bool) -> tuple[list[str], dict[str, Any]]:
+        """Let oauthlib check client, redirect URI, response type, PKCE and scope."""
+        if not self.asked_for.names_one_client:
+            raise FatalClientError(error=InvalidRequestFatalError(description="It does not name one client."))
+        plain = copy(request)
+        left_out = OURS_TO_JUDGE if is_readable else (*OURS_TO_JUDGE, "claims")
+        plain.META = {**request.META, "QUERY_STRING": self.asked_for.canonical(leaving_out=left_out)}
+        plain.method, plain.POST = "GET", QueryDict()
+        scopes, credentials = super().validate_authorization_request(plain)
         kept = self._cut(scopes)
         if self._is_registration_only and not kept:
             error = InvalidScopeError(state=credentials.get("state"))
             raise OAuthToolkitError(error=error, redirect_uri=credentials["redirect_uri"])
         return kept, credentials
 
-    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if "none" in request.GET.get("prompt", "").split():
-            # Whether consent was given has been asked then; the toolkit must not show its page for want of a hint.
-            hinted = request.GET.copy()
-            hinted["approval_prompt"] = "auto"
-            request.GET = hinted  # type: ignore[assignment]
-        response: HttpResponse = super().get(request, *args, **kwargs)
+    def validate_authorization_request(self, request: HttpRequest) -> tuple[list[str], dict[str, Any]]:
+        """Give the toolkit what was validated already."""
+        return self.validated
+
+    def _asked(self, request: HttpRequest, application: Any) -> Asked:
+        hint = self.asked_for.text("id_token_hint")
+        return Asked(
+            request=self.asked_for,
+            party=relying_party(application.client_id),
+            application=application,
+            scopes=tuple(self.validated[0]),
+            hint=claims_of_hint(hint, request=request) if hint else None,
+            user=request.user if request.user.is_authenticated else None,
+            sign_in=self.sign_in,
+            returned=read_returned(self.asked_for),
+            now=timezone.now(),
+        )
+
+    # Answering.
+
+    def _answer(self, asked: Asked, redirect_uri: str) -> HttpResponse | None:
+        answer: Answer | None = answer_session(asked)
+        match answer:
+            case Refuse():
+                return self._refuse(answer, redirect_uri=redirect_uri, application=asked.application)
+            case SignInAnew():
+                return self._send_to_sign_in(asked)
+            case StepUp():
+                return self._send_to_step_up(asked)
+            case ChooseAccount():
+                return self._ask_for_account(asked, answer)
+        self._grant(asked)
+        return None
+
+    def _grant(self, asked: Asked) -> None:
+        assert asked.sign_in is not None  # noqa: S101 the tables have asked
+        asked.sign_in.told_acr = asked.acr
+        moment = current_moment.get()
+        assert moment is not None  # noqa: S101 set by `dispatch`
+        moment.is_granted, moment.returned = True, asked.returned.id
+
+    def _refuse(self, refusal: Refuse, *, redirect_uri: str, application: Any) -> HttpResponse:
+        state = None if "state" in self.asked_for.repeated else self.asked_for.text("state") or None
+        error = CustomOAuth2Error(error=refusal.error, description=refusal.description, state=state)
+        response: HttpResponse = self.error_response(
+            OAuthToolkitError(error=error, redirect_uri=redirect_uri), application
+        )
         return response
+
+    def _send_to_sign_in(self, asked: Asked) -> HttpResponse:
+        if asked.user is None and "create" in self.asked_for.prompt:
+            response: HttpResponse = self.handle_prompt_create()
+            return response
+        return HttpResponseRedirect(self._sign_in_url(asked))
+
+    def _send_to_step_up(self, asked: Asked) -> HttpResponse:
+        query = {
+            "next": self._back_here(asked.returned),
+            "otherwise": self._back_here(asked.returned.having_declined()),
+        }
+        return HttpResponseRedirect(f"{reverse('tap_provider:step_up')}?{urlencode(query)}")
+
+    def _ask_for_account(self, asked: Asked, answer: ChooseAccount) -> HttpResponse:
+        assert asked.sign_in is not None  # noqa: S101 the tables have asked
+        context = {
+            "application": asked.application,
+            "upn": get_hooks().get_upn(asked.user),
+            "meant": answer.meant,
+            "continue_url": self._back_here(asked.returned.having_chosen(asked.sign_in)) if answer.may_continue else "",
+            "sign_in_url": self._sign_in_url(asked),
+            "cancel_url": self._back_here(asked.returned.having_declined()),
+        }
+        return _page(self.request, "tap_provider/oidc/choose_account.html", context)
+
+    def _sign_in_url(self, asked: Asked) -> str:
+        returned = asked.returned.sent_away(now=asked.now) if asked.wants_a_new_sign_in else asked.returned
+        back = self._back_here(returned)
+        url: str = redirect_to_login(back, self.get_login_url(), self.get_redirect_field_name()).url
+        hint = self.asked_for.text("login_hint")
+        return f"{url}&{urlencode({'login_hint': hint})}" if hint else url
+
+    def _back_here(self, returned: Returned) -> str:
+        query = self.asked_for.again
+        signed = urlencode({RETURNED: returned.sign(self.asked_for)}) if returned.id else ""
+        return f"{self.request.path}?{'&'.join(part for part in (query, signed) if part)}"
+
+    # What the toolkit does with it.
+
+    def _left_to_the_toolkit(self) -> QueryDict:
+        """Return the query without the prompts that the tables have dealt with."""
+        query = QueryDict(self.request.META["QUERY_STRING"], mutable=True)
+        prompt = self.asked_for.prompt
+        if "prompt" in query:
+            query["prompt"] = "none" if "none" in prompt else ""
+        if "none" in prompt:
+            query["approval_prompt"] = "auto"  # consent was found; the toolkit must not ask for want of a hint
+        return query
 
     def create_authorization_response(
         self, request: HttpRequest, scopes: str, credentials: dict[str, Any], allow: bool
     ) -> Any:
         # Nothing is refused here: `credentials` may be what was posted, and only the toolkit checks its redirect URI.
+        if request.method != "POST" and "consent" in self.asked_for.prompt:
+            raise _ConsentWanted
         carried = {**credentials, ATTRIBUTE: self.sign_in}
         kept = self._cut(scopes.split()) or scopes.split()  # where nothing remains, the validator says so
         return super().create_authorization_response(request, " ".join(kept), carried, allow)
 
     def redirect(self, redirect_to: str, application: Any) -> HttpResponse:
-        """Name the issuer in errors too (RFC 9207 §2): the toolkit does so in successes only."""
+        """Answer the client: naming the issuer in errors too (RFC 9207 §2), in the response mode that it asked for."""
         parts = urlsplit(redirect_to)
-        if oauth2_settings.COMPLIANT_BCP_RFC9700_AUTHZ_RESPONSE_ISS and not parts.fragment:
+        if oauth2_settings.COMPLIANT_BCP_RFC9700_AUTHZ_RESPONSE_ISS:
+            # The toolkit does so in successes only. One that the redirect URI brought along would make it ambiguous.
             issuer = oauth2_settings.oauth2_authorization_server_issuer(self.request)
-            # One that the redirect URI brought along would make it ambiguous: the toolkit drops it too.
-            query = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] != "iss"]
-            redirect_to = urlunsplit(parts._replace(query=urlencode([*query, ("iss", issuer)])))
-        response: HttpResponse = super().redirect(redirect_to, application)
-        return response
+            place = "fragment" if parts.fragment else "query"
+            pairs = [pair for pair in parse_qsl(getattr(parts, place), keep_blank_values=True) if pair[0] != "iss"]
+            parts = parts._replace(**{place: urlencode([*pairs, ("iss", issuer)])})
+        response: HttpResponse = super().redirect(urlunsplit(parts), application)
+        return response if self.asked_for.text("response_mode") != "form_post" else self._post_form(response)
+
+    def _post_form(self, response: HttpResponse) -> HttpResponse:
+        """Turn a redirect into a page that posts its parameters (OAuth 2.0 Form Post Response Mode §2)."""
+        parts = urlsplit(response.headers["Location"])
+        if parts.scheme not in {"http", "https"}:
+            return response
+        registered = parse_qsl(urlsplit(self.asked_for.text("redirect_uri")).query, keep_blank_values=True)
+        pairs = parse_qsl(parts.query or parts.fragment, keep_blank_values=True)
+        fields = [pair for pair in pairs if pair not in registered]
+        action = urlunsplit(parts._replace(query=urlencode(registered), fragment=""))
+        context = {"action": action, "fields": fields}
+        posting = _page(self.request, "tap_provider/oidc/form_post.html", context)
+        posting.headers["Content-Security-Policy"] = content_security_policy(self.request, posts_elsewhere=True)
+        return posting
 
     @property
     def _is_registration_only(self) -> bool:
@@ -96,3 +294,13 @@ class AuthorizationView(ToolkitAuthorizationView):
 
     def _cut(self, scopes: list[str]) -> list[str]:
         return [scope for scope in scopes if scope in REGISTRATION_SCOPES] if self._is_registration_only else scopes
+
+
+def _is_from_consent_page(request: HttpRequest) -> bool:
+    # It is posted to its own address, query and all, with Django's token; a relying party's request is neither.
+    return "client_id" in request.GET or bool({"csrfmiddlewaretoken", "allow"} & set(request.POST))
+
+
+@page
+def _page(request: HttpRequest, template_name: str, context: dict[str, Any]) -> HttpResponse:
+    return render(request, template_name, context)

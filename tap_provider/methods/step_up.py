@@ -1,0 +1,88 @@
+"""Step-up: the user of a full session adds what is missing to a stronger level, and need not start over.
+
+By password alone: the second factor, or a passkey. What is raised is this sign-in; it takes the time of the step.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.debug import sensitive_variables
+
+from ..exceptions import SignInRefused
+from ..hooks import get_hooks
+from ..models import Level, SignIn
+from ..sign_in import Client, renew_sign_in, sign_in_of_session
+from ..throttle import count_attempt, take_back
+from .full_session import OTP_DEVICE_KEY, record_refusal
+from .kinds import amr_of, level_of
+from .password import USED_PASSWORD
+from .registry import all_kinds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from django.forms import Form
+    from django.http import HttpRequest
+
+    from .kinds import MethodKind
+
+
+def kinds_alone(user: Any) -> list[MethodKind]:
+    """Return the kinds of this user's that are worth several factors without anything else."""
+    return [kind for kind in all_kinds() if kind.alone is not Level.SINGLE_FACTOR and kind.methods(user)]
+
+
+def second_factors(sign_in: SignIn) -> list[MethodKind]:
+    """Return the kinds that raise this sign-in by a second factor: it must have been by password."""
+    if USED_PASSWORD.kind not in sign_in.methods or sign_in.is_registration_only:
+        return []
+    return [kind for kind in all_kinds() if kind.second_factor_form(sign_in.user) is not None]
+
+
+def reachable_by_step_up(sign_in: SignIn) -> Level:
+    """Return the highest level that this sign-in's user can raise it to."""
+    if sign_in.is_registration_only:
+        return Level(sign_in.level)  # it stays what it is: its holder finishes, and signs in
+    levels = [kind.alone for kind in kinds_alone(sign_in.user)]
+    return _highest([Level(sign_in.level), *levels, *([Level.MULTI_FACTOR] if second_factors(sign_in) else [])])
+
+
+def reachable_by_signing_in(user: Any) -> Level:
+    """Return the highest level that this user reaches by signing in anew with what they have registered."""
+    levels = [kind.alone for kind in kinds_alone(user)]
+    if user.has_usable_password() and any(kind.second_factor_form(user) is not None for kind in all_kinds()):
+        levels.append(Level.MULTI_FACTOR)
+    return _highest([Level.SINGLE_FACTOR, *levels])
+
+
+@sensitive_variables()
+def step_up(request: HttpRequest, *, kind: MethodKind, form: Form, now: datetime) -> SignIn:
+    """Check a second factor and raise this session's sign-in by it. Raises TooManyAttempts or SignInRefused."""
+    sign_in = sign_in_of_session(request)
+    if sign_in is None or sign_in.is_over(now=now) or kind not in second_factors(sign_in):
+        raise SignInRefused(_("Sign in first."), code="not_signed_in")
+    user, client = sign_in.user, Client.of(request)
+    attempt = count_attempt(purpose="second factor", upn=get_hooks().get_upn(user), address=client.address, now=now)
+    used = kind.verify_second_factor(user, form) if form.is_valid() else None
+    if used is None:
+        record_refusal(request, user, reason=kind.slug, now=now)
+        raise SignInRefused(
+            _("That code is not right. Wait for the next one, then try again."), code="code_not_accepted"
+        )
+    take_back(attempt)
+    both = [USED_PASSWORD, used]
+    methods = [method.kind for method in both]
+    if not renew_sign_in(sign_in, methods=methods, amr=amr_of(both), level=level_of(both), client=client, now=now):
+        raise SignInRefused(_("Sign in first."), code="not_signed_in")
+    request.session.cycle_key()
+    device = getattr(user, "otp_device", None)
+    if device is not None:
+        request.session[OTP_DEVICE_KEY] = device.persistent_id  # as django-otp's own receiver marks a login
+    return sign_in
+
+
+def _highest(levels: Iterable[Level]) -> Level:
+    return max(levels, key=lambda level: level.rank)
