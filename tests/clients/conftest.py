@@ -21,8 +21,8 @@ from tests.serving import ROOT, environment_of, free_port_pair, served
 NODE_SCRIPTS = Path(__file__).parent / "node"
 OLDEST_NODE = 20
 HOW_TO_GET_NODE = (
-    f"No Node.js {OLDEST_NODE} with npm found. Install it (Debian: apt-get install nodejs npm): two of the clients that the "
-    "provider is tried with are JavaScript libraries."
+    f"No Node.js {OLDEST_NODE} with npm found. Install it (Debian: apt-get install nodejs npm): two of the clients "
+    "that the provider is tried with are JavaScript libraries."
 )
 HOW_TO_INSTALL = "npm could not install what tests/clients/node/package.json names: {}"
 

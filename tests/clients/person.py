@@ -97,7 +97,7 @@ class Page(HTMLParser):
 
 @dataclass(frozen=True)
 class Arrival:
-    """Where the browser ended: at a client that nobody serves (what it was sent), or on a page with nothing to fill in."""
+    """Where the browser ended: sent to a client that nobody serves, or on a page with nothing to fill in."""
 
     url: str
     form: dict[str, str] | None = None
