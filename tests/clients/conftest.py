@@ -19,7 +19,7 @@ from tests.conftest import in_ci
 from tests.serving import ROOT, environment_of, free_port_pair, served
 
 NODE_SCRIPTS = Path(__file__).parent / "node"
-OLDEST_NODE = 20
+OLDEST_NODE = 18
 HOW_TO_GET_NODE = (
     f"No Node.js {OLDEST_NODE} with npm found. Install it (Debian: apt-get install nodejs npm): two of the clients "
     "that the provider is tried with are JavaScript libraries."

@@ -46,7 +46,9 @@ def test_silent__a_client_that_needs_consent_is_told_consent_required(
     assert refused.value.error == "consent_required"
 
 
-@pytest.mark.compliance("OpenID Connect Core 1.0 §5.5.1.1", "OpenID Connect Core Error Code 1.0 §2")
+@pytest.mark.compliance(
+    "OpenID Connect Core 1.0 §5.5.1.1", "OpenID Connect Core Error Code unmet_authentication_requirements 1.0 §1"
+)
 def test_essential_acr__that_the_user_cannot_reach_is_told_so(
     connect: Connect, person: Person, open_browser: OpenBrowser
 ) -> None:
@@ -56,7 +58,7 @@ def test_essential_acr__that_the_user_cannot_reach_is_told_so(
     assert refused.value.error == "unmet_authentication_requirements"
 
 
-@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.2")
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_prompt_none__together_with_another_is_told_invalid_request(
     connect: Connect, person: Person, open_browser: OpenBrowser
 ) -> None:

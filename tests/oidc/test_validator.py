@@ -79,7 +79,7 @@ def is_refused(response: Any) -> bool:
 # What a registration-only session is told as
 
 
-@pytest.mark.compliance("OpenID Connect Core 1.0 §2", "RFC 8176 §1")
+@pytest.mark.compliance("OpenID Connect Core 1.0 §2", "RFC 8176 §2")
 def test_id_token__of_a_registration_only_session_says_strong_by_a_pass(
     robin: Any, holder: Client, portal: Party
 ) -> None:
@@ -1224,7 +1224,7 @@ def test_discovery__names_the_claims_that_we_tell(client: Client) -> None:
     assert {"sub", "acr", "amr", "auth_time", "sid", "name", "preferred_username", "email"} <= set(told)
 
 
-@pytest.mark.compliance("OpenID Connect Prompt Create 1.0 §4.2")
+@pytest.mark.compliance("Initiating User Registration via OpenID Connect 1.0 §4.2")
 def test_discovery__promises_the_prompts_that_work(client: Client) -> None:
     metadata = client.get("/o/.well-known/openid-configuration").json()
 

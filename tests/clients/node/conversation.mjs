@@ -3,7 +3,11 @@
 // What the client takes for an OAuth error is told as `refused`, in the client's own words; whatever else it throws is
 // `broken`: an answer of the provider's that it could not accept.
 
+import { webcrypto } from 'node:crypto'
 import { createInterface } from 'node:readline'
+
+globalThis.crypto ??= webcrypto // Node.js 18 has it, but not by this name
+globalThis.CryptoKey ??= webcrypto.CryptoKey
 
 const REFUSALS = new Set(['AuthorizationResponseError', 'ResponseBodyError', 'WWWAuthenticateChallengeError'])
 
