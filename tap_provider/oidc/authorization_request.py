@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from unicodedata import category
 
 from django.http import QueryDict
+from oauth2_provider.settings import oauth2_settings
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 RETURNED = "tap_return"
 """The one parameter that is ours: what the user has done since the request was first made (`authorization_return`)."""
 
-PROMPTS = frozenset({"none", "login", "consent", "select_account", "create"})
+PROMPTS = frozenset({"none", "login", "consent", "select_account"})
 RESPONSE_MODES = frozenset({"query", "fragment", "form_post"})
 REPEATABLE = frozenset({"resource"})  # RFC 8707 §2
 LONGEST = {"client_id": 100, "nonce": 255, "code_challenge": 128}  # what the toolkit's columns hold
@@ -114,7 +115,9 @@ class AuthorizationRequest:
     @cached_property
     def prompt(self) -> frozenset[str]:
         prompt = frozenset(self.text("prompt").split())
-        unknown = sorted(prompt - PROMPTS)
+        unknown = sorted(
+            prompt - PROMPTS - ({"create"} if oauth2_settings.OIDC_RP_INITIATED_REGISTRATION_ENABLED else set())
+        )
         if unknown:
             raise Unreadable(f"There is no prompt {unknown[0][:40]!r}.")
         if "none" in prompt and len(prompt) > 1:

@@ -6,10 +6,8 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.conftest import in_ci
+from tests.serving import ROOT, environment_of, free_port_pair, wait_until_served
 
-ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 HOW_TO_GET_ONE = (
     "No Chromium found. Install one (Debian: apt-get install chromium) or name it in the variable CHROMIUM; "
@@ -55,15 +53,14 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture
 def demo(tmp_path: Path) -> Iterator[dict[str, Any]]:
     """`manage.py demo`, running on ports of its own with a database of its own."""
-    environment = {name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "SECRET_KEY"}}
-    environment |= {"VAR_DIR": str(tmp_path / "var"), "DJANGO_SETTINGS_MODULE": "example_project.settings"}
+    environment = environment_of(VAR_DIR=str(tmp_path / "var"), DJANGO_SETTINGS_MODULE="example_project.settings")
     log = (tmp_path / "demo.log").open("wb")
     command = [sys.executable, "manage.py", "demo", "--json", "--port", str(free_port_pair())]
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=log)
     try:
         seeded = _read_json(process)
         for url in (seeded["base_url"], seeded["relying_party_url"]):
-            _wait_until_served(url)
+            wait_until_served(url)
         yield seeded
     finally:
         process.send_signal(signal.SIGTERM)
@@ -107,19 +104,6 @@ def add_authenticator(page: Page, *, verifies_user: bool = True) -> tuple[Any, s
     return session, session.send("WebAuthn.addVirtualAuthenticator", {"options": options})["authenticatorId"]
 
 
-def free_port_pair() -> int:
-    """Return a port that is free together with the next one."""
-    for port in range(18_000 + os.getpid() % 1000 * 2, 40_000, 2):
-        with socket.socket() as first, socket.socket() as second:
-            try:
-                first.bind(("127.0.0.1", port))
-                second.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port
-    raise RuntimeError("no two free ports")
-
-
 def _read_json(process: subprocess.Popen[bytes]) -> dict[str, Any]:
     assert process.stdout is not None
     text = b""
@@ -128,15 +112,3 @@ def _read_json(process: subprocess.Popen[bytes]) -> dict[str, Any]:
         if line == b"}\n":
             return json.loads(text)
     raise RuntimeError(f"the demo said nothing: {text!r}")
-
-
-def _wait_until_served(url: str) -> None:
-    host, port = url.removeprefix("http://").split(":")
-    for _ in range(300):
-        try:
-            socket.create_connection((host, int(port)), timeout=1).close()
-        except OSError:
-            time.sleep(0.1)  # a server's start has no other sign than that it answers
-        else:
-            return
-    raise RuntimeError(f"{url} did not come up")

@@ -308,6 +308,23 @@ def test_prompt__unknown_is_invalid(prompt: str, full: Client, intranet: Party) 
     assert error_of(full, intranet.request(prompt=prompt)) == "invalid_request"
 
 
+def test_prompt_create__is_unknown_where_it_is_off(full: Client, intranet: Party) -> None:
+    for browser in (full, Client()):
+        assert error_of(browser, intranet.request(prompt="create")) == "invalid_request"
+
+
+def test_prompt_create__leads_to_the_sites_registration_where_it_is_on(full: Client, intranet: Party) -> None:
+    """OpenID Connect Prompt Create 1.0 §4.1; the toolkit's, whose contract stays."""
+    changes = {"OIDC_RP_INITIATED_REGISTRATION_ENABLED": True, "OIDC_RP_INITIATED_REGISTRATION_URL": "/register/"}
+    with toolkit_settings(**changes):
+        response = Client().get(intranet.request(prompt="create login").url)
+        assert response.headers["Location"].startswith("/register/?next=")
+        assert parse_qs(urlsplit(next_of(response)).query)["prompt"] == ["login"]
+        assert "code" in answer_of(full.get(intranet.request(prompt="create").url))
+        response = Client().get(intranet.request(prompt="create", redirect_uri="https://attacker.test/").url)
+        assert response.status_code == 400
+
+
 def test_prompt_login__really_signs_in_again(full: Client, intranet: Party) -> None:
     asked, before = intranet.request(prompt="login"), sign_in_of(full)
     sent_away = full.get(asked.url)

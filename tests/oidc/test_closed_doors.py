@@ -177,6 +177,7 @@ def test_device__is_not_taken_up(holder: Client, robins_full_session: Client, ro
     assert device.user == robin
 
 
+@pytest.mark.compliance("RFC 8628 §3.3")
 def test_device__is_not_approved(holder: Client, robins_full_session: Client, robin: Any, device: Any) -> None:
     device.user = robin
     device.save()
@@ -204,6 +205,7 @@ def test_device__status_is_closed(holder: Client, robins_full_session: Client, r
 # Dynamic client registration
 
 
+@pytest.mark.compliance("RFC 7591 §3")
 def test_dynamic_registration__is_closed(holder: Client, robins_full_session: Client) -> None:
     metadata = {"redirect_uris": [REDIRECT_URI], "grant_types": ["authorization_code"], "client_name": "New"}
     with toolkit_settings(DCR_ENABLED=True):
@@ -215,6 +217,7 @@ def test_dynamic_registration__is_closed(holder: Client, robins_full_session: Cl
         assert response.status_code == 201
 
 
+@pytest.mark.compliance("RFC 7591 §3")
 def test_dynamic_registration__is_closed_to_the_sessions_token_as_well(holder: Client, portal: Party) -> None:
     token = portal.tokens(holder, scope=REGISTRATION_SCOPE).access_token
     bearer = {"authorization": f"Bearer {token}"}
@@ -234,6 +237,7 @@ def test_dynamic_registration__is_closed_to_the_sessions_token_as_well(holder: C
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:oauth2_provider")
 @pytest.mark.parametrize("is_usable_once", [True, False])
+@pytest.mark.compliance("RFC 6749 §4.3")
 def test_password_grant__a_passcode_is_no_password(
     robin: Any,
     kim: Any,
@@ -274,6 +278,7 @@ def test_password_grant__in_the_browser_of_a_registration_only_session_has_nobod
     assert not get_access_token_model().objects.exists()
 
 
+@pytest.mark.compliance("RFC 6749 §6")
 def test_refresh__a_token_of_the_session_is_no_refresh_token(holder: Client, portal: Party) -> None:
     code, asked = portal.code(holder)
     tokens = portal.read(portal.exchange(code, asked), nonce=asked.query["nonce"])
@@ -348,6 +353,7 @@ def test_logout__of_a_registration_only_session_ends_nobody_elses(
     assert elsewhere.get("/members/").status_code == 200
 
 
+@pytest.mark.compliance("OpenID Connect RP-Initiated Logout 1.0 §2")
 def test_logout__asks_before_it_ends_a_registration_only_session(
     holder: Client, robins_full_session: Client, portal: Party
 ) -> None:

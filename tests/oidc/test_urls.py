@@ -94,6 +94,7 @@ def test_well_known_urls__are_the_toolkits() -> None:
         "/o/.well-known/oauth-authorization-server",
     ],
 )
+@pytest.mark.compliance("RFC 8414 §3", "OpenID Connect Discovery 1.0 §4")
 def test_well_known_urls__tell_the_issuer_and_its_endpoints(client: Client, path: str) -> None:
     metadata = client.get(path).json()
 

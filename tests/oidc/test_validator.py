@@ -79,6 +79,7 @@ def is_refused(response: Any) -> bool:
 # What a registration-only session is told as
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §2", "RFC 8176 §2")
 def test_id_token__of_a_registration_only_session_says_strong_by_a_pass(
     robin: Any, holder: Client, portal: Party
 ) -> None:
@@ -95,6 +96,7 @@ def test_id_token__of_a_registration_only_session_says_strong_by_a_pass(
     assert claims["sid"] == str(sign_in.pk)
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §2")
 def test_id_token__acr_and_amr_of_a_pass_are_the_sites_to_choose(
     settings: Any, robin: Any, open_registration: Callable[..., Client], portal: Party
 ) -> None:
@@ -106,6 +108,7 @@ def test_id_token__acr_and_amr_of_a_pass_are_the_sites_to_choose(
     assert (claims["acr"], claims["amr"]) == ("urn:site:strong", ["tap"])
 
 
+@pytest.mark.compliance("RFC 6749 §5.1", "OpenID Connect Core 1.0 §2")
 def test_tokens__of_a_registration_only_session_end_at_its_deadline(holder: Client, portal: Party) -> None:
     """Response, database row, ID token and introspection agree."""
     sign_in = move(holder, deadline=timezone.now() + 5 * MINUTE)
@@ -145,6 +148,7 @@ def test_tokens__of_a_registration_only_session_are_never_longer_than_the_sites(
     assert tokens.claims["exp"] - tokens.claims["iat"] <= 95
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §11")
 def test_tokens__of_a_registration_only_session_cannot_be_refreshed(holder: Client, portal: Party) -> None:
     tokens = portal.tokens(holder, scope=f"{REGISTRATION_SCOPE} offline_access")
 
@@ -153,6 +157,7 @@ def test_tokens__of_a_registration_only_session_cannot_be_refreshed(holder: Clie
 
 
 @pytest.mark.parametrize("scope", [f"offline_access {REGISTRATION_SCOPE}", None])
+@pytest.mark.compliance("RFC 6749 §3.3")
 def test_tokens__of_a_registration_only_session_are_cut_to_registration(
     holder: Client, portal: Party, scope: str | None
 ) -> None:
@@ -188,6 +193,7 @@ def test_userinfo__tells_a_registration_only_session_who_it_is(robin: Any, holde
     }
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §5.3.2")
 def test_userinfo__leaves_out_what_is_empty(make_user: Callable[..., Any], intranet: Party) -> None:
     """OpenID Connect Core §5.3.2."""
     nameless = make_user("nameless", email="", password=PASSWORD)
@@ -197,6 +203,7 @@ def test_userinfo__leaves_out_what_is_empty(make_user: Callable[..., Any], intra
     assert told == {"sub": str(nameless.pk), "preferred_username": nameless.upn}
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §5.4")
 def test_userinfo__tells_no_more_than_the_scope_allows(full: Client, intranet: Party) -> None:
     assert set(intranet.userinfo(intranet.tokens(full, scope="openid").access_token).json()) == {"sub"}
     assert set(intranet.userinfo(intranet.tokens(full, scope="openid email").access_token).json()) == {"sub", "email"}
@@ -219,6 +226,7 @@ def test_userinfo__tells_no_more_than_the_scope_allows(full: Client, intranet: P
         ),
     ],
 )
+@pytest.mark.compliance("OpenID Connect Core 1.0 §2", "RFC 8176 §2")
 def test_id_token__of_a_full_session_says_by_what(
     kim: Any, intranet: Party, sign_in: Callable[[Any], Client], acr: str, amr: list[str]
 ) -> None:
@@ -244,6 +252,7 @@ def test_id_token__of_a_login_elsewhere_on_the_site_claims_only_what_is_known(ki
     assert (claims["acr"], claims["amr"]) == (PASSWORD_ACR, ["pwd"])
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §2")
 def test_id_token__of_an_adopted_session_has_no_auth_time(kim: Any, intranet: Party) -> None:
     """Nobody knows when; `last_login` is the user's, and `max_age` must not be satisfied by it."""
     browser = session_from_before(kim)
@@ -257,6 +266,7 @@ def test_id_token__of_an_adopted_session_has_no_auth_time(kim: Any, intranet: Pa
     assert "auth_time" not in intranet.introspect(tokens.access_token)
 
 
+@pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.1")
 def test_id_token__two_sessions_of_one_user_are_told_apart(kim: Any, intranet: Party) -> None:
     by_password, by_passkey = sign_in_with_password(kim), sign_in_with_passkey(kim)
 
@@ -273,6 +283,7 @@ def test_id_token__keeps_to_the_sites_lifetime_where_there_is_no_deadline(full: 
 
 
 @pytest.mark.parametrize("who", ["full", "holder"])
+@pytest.mark.compliance("OpenID Connect Core 1.0 §2")
 def test_auth_time__is_not_moved_by_a_login_on_another_device(
     kim: Any, robin: Any, full: Client, holder: Client, portal: Party, who: str
 ) -> None:
@@ -293,6 +304,7 @@ def test_auth_time__is_not_moved_by_a_login_on_another_device(
 # Refresh
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §12.2")
 def test_refresh__keeps_the_context(full: Client, kim: Any, intranet: Party) -> None:
     move(full, authenticated_at=timezone.now() - HOUR)
     first = intranet.tokens(full)
@@ -334,6 +346,7 @@ def test_refresh__repeated_within_the_grace_period_keeps_the_context(
         assert is_refused(intranet.refresh(again["refresh_token"]))
 
 
+@pytest.mark.compliance("RFC 6749 §6", "OpenID Connect Core 1.0 §12.2")
 def test_refresh__of_a_narrower_scope_keeps_the_context(full: Client, intranet: Party) -> None:
     first = intranet.tokens(full)
 
@@ -359,6 +372,7 @@ def test_validate_code__refuses_once_the_registration_only_session_is_over(
 
 
 @pytest.mark.parametrize("way", ENDS_OF_FULL_SESSION)
+@pytest.mark.compliance("RFC 6749 §5.2")
 def test_validate_code__refuses_once_the_full_session_is_over(
     way: str, full: Client, intranet: Party, end_by: Callable[[str, Client], None]
 ) -> None:
@@ -371,6 +385,7 @@ def test_validate_code__refuses_once_the_full_session_is_over(
 
 
 @pytest.mark.parametrize("way", ENDS_OF_REGISTRATION)
+@pytest.mark.compliance("OpenID Connect Core 1.0 §5.3.3", "RFC 6750 §3.1")
 def test_userinfo__is_refused_once_the_registration_only_session_is_over(
     way: str, holder: Client, portal: Party, end_by: Callable[[str, Client], None]
 ) -> None:
@@ -386,6 +401,7 @@ def test_userinfo__is_refused_once_the_registration_only_session_is_over(
 
 
 @pytest.mark.parametrize("way", ENDS_OF_FULL_SESSION)
+@pytest.mark.compliance("OpenID Connect Core 1.0 §5.3.3", "RFC 6750 §3.1")
 def test_userinfo__is_refused_once_the_full_session_is_over(
     way: str, full: Client, intranet: Party, end_by: Callable[[str, Client], None]
 ) -> None:
@@ -398,6 +414,7 @@ def test_userinfo__is_refused_once_the_full_session_is_over(
 
 
 @pytest.mark.parametrize("way", ENDS_OF_FULL_SESSION)
+@pytest.mark.compliance("OpenID Connect Core 1.0 §12.3")
 def test_refresh__is_refused_once_the_full_session_is_over(
     way: str, full: Client, intranet: Party, end_by: Callable[[str, Client], None]
 ) -> None:
@@ -842,6 +859,7 @@ def test_validate_code__refuses_a_code_whose_sign_in_is_another_users(
 # Silent requests, which is what clients call those with `prompt=none`
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_silent__full_session_gets_a_code_where_consent_is_skipped(full: Client, intranet: Party) -> None:
     assert intranet.tokens(full, prompt="none").claims["amr"] == ["pwd"]
 
@@ -870,6 +888,7 @@ def test_silent__full_session_gets_a_code_where_consent_was_given_before(
 
 
 @pytest.mark.parametrize("given", [None, "openid", "expired", "to_another_client", "by_another_user"])
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.6")
 def test_silent__full_session_gets_consent_required_where_it_was_not_given(
     full: Client, make_user: Any, careful: Party, make_party: Callable[..., Party], given: str | None
 ) -> None:
@@ -916,6 +935,7 @@ def test_silent__registration_only_session_gets_a_code_where_consent_was_given_t
 
 
 @pytest.mark.parametrize("skips", [True, False])
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.6")
 def test_silent__anonymous_visitor_gets_login_required(make_party: Callable[..., Party], skips: bool) -> None:
     asked = make_party("client", skip_authorization=skips).request(prompt="none")
 
@@ -926,6 +946,7 @@ def test_silent__anonymous_visitor_gets_login_required(make_party: Callable[...,
 
 
 @pytest.mark.parametrize("way", [way for way in ENDS_OF_FULL_SESSION if way != "signed_in_anew"])
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.6")
 def test_silent__ended_full_session_gets_login_required(
     way: str, full: Client, intranet: Party, end_by: Callable[[str, Client], None]
 ) -> None:
@@ -935,6 +956,7 @@ def test_silent__ended_full_session_gets_login_required(
 
 
 @pytest.mark.parametrize("way", [way for way in ENDS_OF_REGISTRATION if way != "signed_in_anew"])
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.6")
 def test_silent__ended_registration_only_session_gets_login_required(
     way: str, holder: Client, portal: Party, end_by: Callable[[str, Client], None]
 ) -> None:
@@ -943,6 +965,7 @@ def test_silent__ended_registration_only_session_gets_login_required(
     assert answer_of(holder.get(portal.request(prompt="none").url))["error"] == "login_required"
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_silent__is_refused_together_with_another_prompt(full: Client, intranet: Party) -> None:
     asked = intranet.request(prompt="none login")
 
@@ -954,6 +977,7 @@ def test_silent__validators_outside_an_authorization_request_answer_no() -> None
     assert not TapOAuth2Validator().validate_silent_authorization(Request(AUTHORIZE))
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_prompt_login__sends_a_registration_only_session_to_the_sign_in_page(holder: Client, portal: Party) -> None:
     assert is_sign_in_page(holder.get(portal.request(prompt="login").url))
 
@@ -961,6 +985,7 @@ def test_prompt_login__sends_a_registration_only_session_to_the_sign_in_page(hol
 # Codes are good once
 
 
+@pytest.mark.compliance("RFC 6749 §4.1.2", "OpenID Connect Core 1.0 §3.1.3.2")
 def test_exchange__of_one_code_twice_is_refused(full: Client, intranet: Party) -> None:
     code, asked = intranet.code(full)
     intranet.read(intranet.exchange(code, asked), nonce=asked.query["nonce"])
@@ -968,12 +993,14 @@ def test_exchange__of_one_code_twice_is_refused(full: Client, intranet: Party) -
     assert is_refused(intranet.exchange(code, asked))
 
 
+@pytest.mark.compliance("RFC 6749 §4.1.3", "OpenID Connect Core 1.0 §3.1.3.2")
 def test_exchange__of_one_code_by_another_client_is_refused(full: Client, intranet: Party, portal: Party) -> None:
     code, asked = intranet.code(full)
 
     assert is_refused(portal.exchange(code, asked))
 
 
+@pytest.mark.compliance("RFC 7636 §4.6")
 def test_exchange__without_the_verifier_is_refused(holder: Client, portal: Party) -> None:
     code, asked = portal.code(holder)
 
@@ -1191,6 +1218,7 @@ def test_toolkit__password_grant_behaves_as_without_us(kim: Any, make_party: Cal
     assert [status for status, _, _ in ours] == [200, 400, 400]
 
 
+@pytest.mark.compliance("RFC 6749 §4.4")
 def test_client_credentials__have_nobody_behind_them_and_live_on(admin: Any, make_party: Callable[..., Party]) -> None:
     party = make_party("machine", authorization_grant_type="client-credentials")
     body = {"grant_type": "client_credentials", "scope": "profile", **party.credentials}
@@ -1206,6 +1234,7 @@ def test_client_credentials__have_nobody_behind_them_and_live_on(admin: Any, mak
 # Discovery
 
 
+@pytest.mark.compliance("OpenID Connect Discovery 1.0 §3")
 def test_discovery__names_the_claims_that_we_tell(client: Client) -> None:
     told = client.get("/o/.well-known/openid-configuration").json()["claims_supported"]
 
@@ -1213,6 +1242,7 @@ def test_discovery__names_the_claims_that_we_tell(client: Client) -> None:
     assert {"sub", "acr", "amr", "auth_time", "sid", "name", "preferred_username", "email"} <= set(told)
 
 
+@pytest.mark.compliance("Initiating User Registration via OpenID Connect 1.0 §4.2")
 def test_discovery__promises_the_prompts_that_work(client: Client) -> None:
     metadata = client.get("/o/.well-known/openid-configuration").json()
 

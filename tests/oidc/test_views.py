@@ -149,6 +149,7 @@ def test_sign_in_with_pass__leads_back_to_a_client_that_may_host_registration_on
 # Registration-only sessions and ordinary clients
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.6")
 def test_authorize__ordinary_client_gets_login_required_silently(holder: Client, intranet: Party) -> None:
     asked = intranet.request(prompt="none")
 
@@ -159,6 +160,7 @@ def test_authorize__ordinary_client_gets_login_required_silently(holder: Client,
     assert nothing_was_issued()
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.3")
 def test_authorize__ordinary_client_gets_the_sign_in_page_interactively(holder: Client, intranet: Party) -> None:
     asked = intranet.request()
 
@@ -289,6 +291,7 @@ def test_authorize__consent_page_of_a_full_session_asks_for_all(full: Client, ca
     assert django_settings.OAUTH2_PROVIDER["SCOPES"]["offline_access"] in full.get(asked.url).content.decode()
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.4")
 def test_authorize__consent_is_answered_with_a_code(holder: Client, careful: Party) -> None:
     asked = careful.request(scope=REGISTRATION_SCOPE)
 
@@ -321,6 +324,7 @@ def test_authorize__consent_form_with_more_scopes_is_cut_as_well(holder: Client,
     assert tokens.response["scope"] == "openid email"
 
 
+@pytest.mark.compliance("RFC 6749 §10.12")
 def test_authorize__consent_cannot_be_posted_by_another_site(holder: Client, full: Client, careful: Party) -> None:
     asked = careful.request()
     for browser in (holder, full):
@@ -332,6 +336,7 @@ def test_authorize__consent_cannot_be_posted_by_another_site(holder: Client, ful
     assert nothing_was_issued()
 
 
+@pytest.mark.compliance("RFC 6749 §4.1.2.1")
 def test_authorize__consent_denied_is_access_denied(holder: Client, careful: Party) -> None:
     asked = careful.request()
 
@@ -343,6 +348,7 @@ def test_authorize__consent_denied_is_access_denied(holder: Client, careful: Par
 
 @pytest.mark.parametrize("extra", [{}, {"prompt": "none"}, {"prompt": "login"}])
 @pytest.mark.parametrize("party", ["portal", "careful"])
+@pytest.mark.compliance("RFC 6749 §4.1.2.1")
 def test_authorize__scopes_of_which_nothing_remains_are_invalid(
     holder: Client, request: pytest.FixtureRequest, party: str, extra: dict[str, str]
 ) -> None:
@@ -365,6 +371,7 @@ def test_authorize__consent_form_of_which_no_scope_remains_is_invalid(holder: Cl
     assert nothing_was_issued()
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_authorize__scopes_without_openid_bring_no_id_token(holder: Client, portal: Party) -> None:
     tokens = portal.tokens(holder, scope="method_registration offline_access")
 
@@ -485,6 +492,7 @@ def issuers(response: Any) -> list[str]:
         ({"resource": "not-absolute"}, "invalid_target"),
     ],
 )
+@pytest.mark.compliance("RFC 9207 §2")
 def test_redirect__errors_name_the_issuer_once(
     full: Client, intranet: Party, changes: dict[str, Any], error: str
 ) -> None:
@@ -498,6 +506,7 @@ def test_redirect__errors_name_the_issuer_once(
     assert issuers(response) == [ISSUER]
 
 
+@pytest.mark.compliance("RFC 9207 §2")
 def test_redirect__errors_to_a_consent_form_name_the_issuer_once(full: Client, careful: Party) -> None:
     """There the toolkit has named it already."""
     response = consent(full, careful.request(), scope="openid unknown")
@@ -506,6 +515,7 @@ def test_redirect__errors_to_a_consent_form_name_the_issuer_once(full: Client, c
     assert issuers(response) == [ISSUER]
 
 
+@pytest.mark.compliance("RFC 9207 §2", "RFC 6749 §3.1.2")
 def test_redirect__answers_to_an_address_with_a_query_of_its_own_name_the_issuer_once(
     full: Client, make_party: Callable[..., Party]
 ) -> None:
@@ -536,6 +546,7 @@ def test_redirect__errors_do_not_name_the_issuer_where_the_site_does_not_want_it
 @pytest.mark.parametrize("changes", [{"redirect_uri": EVIL}, {"client_id": "unknown"}, {"client_id": None}])
 @pytest.mark.parametrize("prompt", [None, "none"])
 @pytest.mark.parametrize("who", ["full", "holder", "nobody"])
+@pytest.mark.compliance("RFC 6749 §3.1.2.4")
 def test_authorize__unregistered_address_is_an_error_page(
     request: pytest.FixtureRequest, portal: Party, who: str, prompt: str | None, changes: dict[str, Any]
 ) -> None:
@@ -584,6 +595,7 @@ def test_authorize__answer_is_the_sessions_own_not_that_of_a_bearer_token(
 # Introspection
 
 
+@pytest.mark.compliance("RFC 9470 §6.2", "RFC 7662 §2.2")
 def test_introspection__tells_the_context(holder: Client, robin: Any, portal: Party) -> None:
     """RFC 9470 §6.2."""
     SignIn.objects.update(authenticated_at=timezone.now() - HOUR)
@@ -606,6 +618,7 @@ def test_introspection__tells_the_context(holder: Client, robin: Any, portal: Pa
     }
 
 
+@pytest.mark.compliance("RFC 9470 §6.2")
 def test_introspection__agrees_with_the_id_token(full: Client, intranet: Party) -> None:
     tokens = intranet.tokens(full)
 
@@ -622,6 +635,7 @@ def test_introspection__of_an_adopted_session_tells_no_time(kim: Any, intranet: 
 
 
 @pytest.mark.parametrize("way", ENDS_OF_REGISTRATION)
+@pytest.mark.compliance("RFC 7662 §2.2")
 def test_introspection__is_inactive_once_the_registration_only_session_is_over(
     way: str, holder: Client, portal: Party, end_by: Callable[[str, Client], None]
 ) -> None:
@@ -634,6 +648,7 @@ def test_introspection__is_inactive_once_the_registration_only_session_is_over(
 
 
 @pytest.mark.parametrize("way", ENDS_OF_FULL_SESSION)
+@pytest.mark.compliance("RFC 7662 §2.2")
 def test_introspection__is_inactive_once_the_full_session_is_over(
     way: str, full: Client, intranet: Party, end_by: Callable[[str, Client], None]
 ) -> None:
@@ -645,6 +660,7 @@ def test_introspection__is_inactive_once_the_full_session_is_over(
     assert intranet.introspect(tokens.access_token) == {"active": False}
 
 
+@pytest.mark.compliance("RFC 7662 §2.2")
 def test_introspection__of_a_token_expired_is_inactive(full: Client, intranet: Party) -> None:
     tokens = intranet.tokens(full)
 
@@ -666,6 +682,7 @@ def test_introspection__is_the_same_by_either_method(full: Client, intranet: Par
 
 
 @pytest.mark.parametrize("token", ["", "unknown", "\x00", "é", "\U0001f511", pytest.param("x" * 100_000, id="endless")])
+@pytest.mark.compliance("RFC 7662 §2.2")
 def test_introspection__of_what_is_no_token_is_inactive(intranet: Party, token: str) -> None:
     assert intranet.introspect(token) == {"active": False}
 
@@ -676,6 +693,7 @@ def test_introspection__without_a_token_is_invalid(intranet: Party) -> None:
     assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
 
 
+@pytest.mark.compliance("RFC 7662 §2.1")
 def test_introspection__needs_a_clients_credentials(full: Client, intranet: Party) -> None:
     tokens = intranet.tokens(full)
 
@@ -710,6 +728,7 @@ def test_introspection__of_a_deactivated_users_token_without_a_sign_in_is_inacti
     assert party.introspect(token) == {"active": False}
 
 
+@pytest.mark.compliance("RFC 6749 §4.1.2.1")
 def test_authorize__query_of_another_shape_is_never_a_server_error(holder: Client, full: Client, portal: Party) -> None:
     asked = portal.request()
     for browser in (holder, full, Client()):
