@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Exists, OuterRef
 from oauth2_provider.models import get_access_token_model, get_grant_model, get_refresh_token_model
 
-from .. import registration_session
+from ..registration_session import is_live
 from ..sign_in import note_pass, of_pass
 from .models import CodeContext, Context, TokenContext
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..models import SignIn
+
+__all__ = ["digest_of", "is_live", "remember_code", "remember_tokens", "sign_in_of_code", "sign_in_of_token", "sweep"]
 
 KEEP = timedelta(days=1)
 
@@ -62,13 +64,6 @@ def sign_in_of_token(token: str) -> SignIn | None:
     One query.
     """
     return _sign_in_of(TokenContext, token)
-
-
-def is_live(sign_in: SignIn, *, now: datetime) -> bool:
-    """Tell whether codes and tokens of this sign-in are still good."""
-    if sign_in.is_registration_only:
-        return registration_session.why_over(sign_in, now=now) is None
-    return not sign_in.is_over(now=now) and bool(sign_in.user.is_active)
 
 
 def sweep(*, now: datetime) -> int:
