@@ -293,7 +293,7 @@ def test_sweep__deletes_contexts_of_tokens_that_exist_no_more(full: Client, intr
 def test_sweep__keeps_of_a_sign_in_that_may_still_end_one_context_of_each_client(
     full: Client, intranet: Party, portal: Party
 ) -> None:
-    """A relying party's own session outlives its tokens: it took part, and is to be told (Back-Channel Logout 1.0 §2)."""
+    """A relying party's own session outlives its tokens: it is to be told (Back-Channel Logout 1.0 §2)."""
     for party in (intranet, intranet, portal):
         party.tokens(full)
     make_old()
