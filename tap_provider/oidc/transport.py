@@ -73,12 +73,15 @@ def post_form(uri: str, fields: Mapping[str, str]) -> int:
     watchdog.start()
     try:
         connection.request("POST", target, body=urlencode(fields), headers=headers)
-        return connection.getresponse().status
+        status = connection.getresponse().status
     except (OSError, HTTPException, ValueError) as error:
         raise NotDelivered(_why(error, connection)) from error
     finally:
         watchdog.cancel()
         connection.close()
+    if connection.is_cut:  # half a head passes for a whole one
+        raise NotDelivered(_why(TimeoutError(), connection))
+    return status
 
 
 class _Connection(HTTPConnection):
