@@ -25,8 +25,14 @@ from .logout_receiver import Receiver, receiving
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 
+@pytest.fixture(autouse=True)
+def _nowhere(settings: Any) -> None:
+    """As a site has it that lists nothing; the example lists loopback."""
+    settings.TAP_PROVIDER_BACKCHANNEL_NETWORKS = ()
+
+
 @pytest.fixture
-def loopback(settings: Any) -> None:
+def loopback(settings: Any, _nowhere: None) -> None:
     settings.TAP_PROVIDER_BACKCHANNEL_NETWORKS = LOOPBACK
 
 
