@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 class RPInitiatedLogoutView(ToolkitRPInitiatedLogoutView):
     """Ends this session's sign-in; for an anonymous visitor, after asking, the one that a hint names."""
 
-    token_deletion_client_types: tuple[str, ...] = ()
-    token_deletion_grant_types: tuple[str, ...] = ()
+    token_deletion_client_types: tuple[str, ...] = ()  # of none: see above
 
     hinted_sid: str | None = None
 
