@@ -48,6 +48,9 @@ class Addresses:
     def redirect_uri(self, client: str) -> str:
         return f"{self.relying_party_url}/callback/{client}/"
 
+    def logout_uri(self, client: str) -> str:
+        return f"{self.relying_party_url}/logout/{client}/"
+
     def page(self, name: str) -> str:
         return self.base_url + reverse(f"tap_provider:{name}")
 
@@ -130,6 +133,10 @@ def _client(name: str, title: str, addresses: Addresses) -> dict[str, str]:
     application.client_secret = client_secret
     application.save()
     RelyingParty.objects.update_or_create(
-        client_id=client_id, defaults={"may_host_registration": name == "registration"}
+        client_id=client_id,
+        defaults={
+            "may_host_registration": name == "registration",
+            "backchannel_logout_uri": addresses.logout_uri(name),
+        },
     )
     return {"client_id": client_id, "client_secret": client_secret, "redirect_uri": redirect_uri}

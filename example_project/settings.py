@@ -5,6 +5,7 @@ CACHE_URL       default: local memory             OIDC_RSA_PRIVATE_KEY    defaul
 SECRET_KEY      default: var/secret_key, made on first use
 DEBUG           default: off                      ALLOWED_HOSTS           default: localhost, 127.0.0.1
 TIME_ZONE       default: UTC                      PREPARED_STATEMENTS     default: on (PostgreSQL only)
+BACKCHANNEL_NETWORKS    where logout tokens may go besides public addresses; default: nowhere, without https loopback
 """
 
 from pathlib import Path
@@ -127,6 +128,10 @@ CSRF_TRUSTED_ORIGINS = [BASE_URL]
 
 # Temporary Access Passes.
 TAP_PROVIDER_UPN_FIELD = "upn"
+# Logout tokens go to public addresses, and in development to a relying party on this machine.
+TAP_PROVIDER_BACKCHANNEL_NETWORKS = env.list(
+    "BACKCHANNEL_NETWORKS", default=[] if IS_SECURE else ["127.0.0.0/8", "::1/128"]
+)
 TAP_PROVIDER_TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=0)
 
 # Passkeys: bound to this host name for good.

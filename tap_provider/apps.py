@@ -22,9 +22,11 @@ class TapProviderConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from django.contrib.auth import get_user_model
         from django.contrib.auth.signals import user_logged_in, user_logged_out
+        from django.db.models.signals import post_save, pre_delete
 
-        from . import checks, throttle
+        from . import checks, sign_in, throttle
         from .methods import full_session, password, registry
 
         self.sweepers: dict[str, Callable[..., int]] = {"attempt counters": throttle.sweep}  # for `manage.py tap sweep`
@@ -35,3 +37,9 @@ class TapProviderConfig(AppConfig):
         registry.register(password.PasswordKind())
         user_logged_in.connect(full_session.record_login, dispatch_uid="tap_provider.record_login")
         user_logged_out.connect(full_session.record_logout, dispatch_uid="tap_provider.record_logout")
+        post_save.connect(
+            sign_in.end_with_activity, sender=get_user_model(), dispatch_uid="tap_provider.end_with_activity"
+        )
+        pre_delete.connect(
+            sign_in.end_before_deletion, sender="tap_provider.SignIn", dispatch_uid="tap_provider.end_before_deletion"
+        )

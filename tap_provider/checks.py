@@ -5,6 +5,7 @@ Documented in `docs/reference/checks.md`.
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
@@ -24,7 +25,7 @@ from .methods.registry import find_kind
 from .models import Level
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 MIDDLEWARE = "tap_provider.middleware.SignInMiddleware"
 AUTHENTICATION_MIDDLEWARE = "django.contrib.auth.middleware.AuthenticationMiddleware"
@@ -163,10 +164,20 @@ def _misshapen_settings() -> Iterator[CheckMessage]:
     proxies = getattr(django_settings, f"{PREFIX}TRUSTED_PROXIES", 0)
     if isinstance(proxies, bool) or not isinstance(proxies, int) or proxies < 0:
         yield Error(f"{PREFIX}TRUSTED_PROXIES is a number of proxies, 0 or more.", id=E010)
-    for name in ("REGISTRATION_VIEWS", "REGISTRABLE_METHODS", "PASS_AMR"):
+    for name in ("REGISTRATION_VIEWS", "REGISTRABLE_METHODS", "PASS_AMR", "BACKCHANNEL_NETWORKS"):
         told = getattr(django_settings, PREFIX + name, ())
         if not isinstance(told, list | tuple | set | frozenset) or not all(isinstance(item, str) for item in told):
             yield Error(f"{PREFIX}{name} is a list of strings.", id=E010)
+        elif name == "BACKCHANNEL_NETWORKS":
+            yield from _no_networks(told)
+
+
+def _no_networks(told: Iterable[str]) -> Iterator[CheckMessage]:
+    for text in told:
+        try:
+            ip_network(text)
+        except ValueError as error:
+            yield Error(f"{PREFIX}BACKCHANNEL_NETWORKS: {error}.", id=E010)
 
 
 def _loadable() -> Iterator[CheckMessage]:

@@ -5,6 +5,7 @@ Numbers of the policy are not here: they are rows that an administrator changes 
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings as django_settings
@@ -31,6 +32,7 @@ DEFAULTS: dict[str, Any] = {
         "phishing_resistant": "phr",
     },
     "PASS_AMR": ("mfa", "tap"),
+    "BACKCHANNEL_NETWORKS": (),
 }
 
 
@@ -97,6 +99,14 @@ class Settings:
         private `tap` says what it really was.
         """
         return tuple(self._read("PASS_AMR"))
+
+    @property
+    def backchannel_networks(self) -> Sequence[IPv4Network | IPv6Network]:
+        """`TAP_PROVIDER_BACKCHANNEL_NETWORKS`: where logout tokens may go besides public addresses; default nowhere.
+
+        Networks such as `"10.0.0.0/8"`. Plain http is spoken to loopback addresses only, if they are listed.
+        """
+        return tuple(ip_network(network) for network in self._read("BACKCHANNEL_NETWORKS"))
 
 
 settings = Settings()

@@ -91,6 +91,9 @@ def _live_user(request: HttpRequest, user: Any) -> Any:
         if DJANGO_SESSION_KEY in request.session:
             # It names somebody, yet yields nobody (deactivated, or our own backend): a later login of that user
             # would keep its key.
+            sign_in = sign_in_of_session(request)
+            if sign_in is not None:
+                registration_session.is_live(sign_in, now=timezone.now())  # ends what has died of itself
             request.session.flush()
         return user
     sign_in = sign_in_of_session(request)
@@ -98,7 +101,11 @@ def _live_user(request: HttpRequest, user: Any) -> Any:
         if SESSION_KEY not in request.session:
             adopt_session(request, user, now=timezone.now())
             return user
-    elif sign_in.user_id == user.pk and not sign_in.is_registration_only and not sign_in.is_over(now=timezone.now()):
+    elif (
+        sign_in.user_id == user.pk
+        and not sign_in.is_registration_only
+        and registration_session.is_live(sign_in, now=timezone.now())
+    ):
         return user
     request.session.flush()
     return AnonymousUser()

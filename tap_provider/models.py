@@ -222,6 +222,10 @@ class SignInQuerySet(models.QuerySet["SignIn"]):
         """Neither ended nor past their deadline."""
         return self.not_ended().filter(Q(deadline=None) | Q(deadline__gt=now))
 
+    def overdue(self, *, now: datetime) -> SignInQuerySet:
+        """Past their deadline, and not ended."""
+        return self.not_ended().filter(deadline__lte=now)
+
     def opened_by_a_pass(self) -> SignInQuerySet:
         return self.exclude(pass_id=None)
 
@@ -268,6 +272,7 @@ class SignIn(models.Model):
     class Meta:
         verbose_name = _("sign-in")
         verbose_name_plural = _("sign-ins")
+        indexes = [models.Index(fields=["ended_at", "deadline"], name="tap_sign_in_overdue")]
         constraints = [
             # What a pass opens is bounded in time and strength, whatever the code above does.
             models.CheckConstraint(

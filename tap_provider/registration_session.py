@@ -64,16 +64,22 @@ def current(request: HttpRequest, *, now: datetime) -> SignIn | None:
     sign_in = sign_in_of_session(request)
     if sign_in is None or not sign_in.is_registration_only:
         return None
-    reason = why_over(sign_in, now=now)
-    if reason is None:
+    if is_live(sign_in, now=now):
         return sign_in
-    end_sign_in(sign_in, reason=reason, now=now)
     request.session.flush()
     return None
 
 
+def is_live(sign_in: SignIn, *, now: datetime) -> bool:
+    """Tell whether a sign-in of either kind still lives; one that turns out to have died is ended, and told of."""
+    reason = why_over(sign_in, now=now)
+    if reason is not None and sign_in.ended_at is None:
+        end_sign_in(sign_in, reason=reason, now=now)
+    return reason is None
+
+
 def why_over(sign_in: SignIn, *, now: datetime) -> SignIn.EndedReason | None:
-    """Return why this registration-only session is over, or None while it lives. One query: the policy's.
+    """Return why a sign-in is over, or None while it lives. One query for a registration-only session: the policy's.
 
     Computed from the facts whenever it is asked, so that a change of any of them takes effect at once.
     """
@@ -84,6 +90,8 @@ def why_over(sign_in: SignIn, *, now: datetime) -> SignIn.EndedReason | None:
         return reasons.DEADLINE
     if not sign_in.user.is_active:
         return reasons.USER_DEACTIVATED
+    if not sign_in.is_registration_only:
+        return None
     if sign_in.pass_is_usable_once is None:  # the pass is gone, by whatever means
         return reasons.PASS_REVOKED
     if not allows_sign_in(sign_in):

@@ -12,6 +12,8 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import OuterRef, Subquery
+from django.dispatch import Signal
+from django.utils import timezone
 
 from . import audit, signals
 from .hooks import get_hooks
@@ -24,6 +26,16 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 SESSION_KEY = "tap_provider_sign_in"
+
+OVERDUE_AT_ONCE = 500
+
+sign_in_ending = Signal()
+"""Sent inside the transaction that ends a sign-in, however it ends: `sign_in_ending(sender, sign_in)`.
+
+For our own apps above this one, which must not miss an ending even if the process dies with the commit: what a receiver
+writes is committed with the ending or not at all, and what it raises undoes the ending. Observers have
+`signals.sign_in_ended`.
+"""
 
 OF_PASS = ("is_usable_once", "highest_standing")  # what the policy asks of the pass behind a sign-in
 
@@ -178,6 +190,27 @@ def end_sign_ins(
                 sign_in_id=sign_in.pk,
                 reason=str(reason),
             )
+            sign_in_ending.send(sender=SignIn, sign_in=sign_in)
             signals.send_after_commit(signals.sign_in_ended, sender=SignIn, sign_in=sign_in)
         ended += 1
     return ended
+
+
+def end_overdue_sign_ins(*, now: datetime) -> int:
+    """End sign-ins that are past their deadline and that nobody has come back to; return how many."""
+    overdue = SignIn.objects.overdue(now=now).select_related("user")[:OVERDUE_AT_ONCE]
+    return end_sign_ins(overdue, reason=SignIn.EndedReason.DEADLINE, now=now)
+
+
+def end_with_activity(sender: type[Any], instance: Any, created: bool, raw: bool = False, **kwargs: Any) -> None:
+    """Receive `post_save` of a user: one who is no longer active has no sign-ins."""
+    if created or raw or instance.is_active:
+        return
+    of_user = SignIn.objects.not_ended().filter(user=instance).select_related("user")
+    end_sign_ins(of_user, reason=SignIn.EndedReason.USER_DEACTIVATED, now=timezone.now())
+
+
+def end_before_deletion(sender: type[Any], instance: SignIn, **kwargs: Any) -> None:
+    """Receive `pre_delete` of a sign-in, which goes with its user: what it began has ended, and is told so."""
+    if instance.ended_at is None:
+        end_sign_in(instance, reason=SignIn.EndedReason.USER_DEACTIVATED, now=timezone.now())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -57,6 +58,7 @@ def test_settings__defaults() -> None:
         ("REGISTRATION_VIEWS", ["a:b"], "registration_views", frozenset({"a:b"})),
         ("REGISTRABLE_METHODS", ["totp"], "registrable_methods", ("totp",)),
         ("PASS_AMR", ["tap"], "pass_amr", ("tap",)),
+        ("BACKCHANNEL_NETWORKS", ["10.0.0.0/8"], "backchannel_networks", (ip_network("10.0.0.0/8"),)),
     ],
 )
 def test_settings__are_read_live(name: str, value: Any, read: str, told: Any) -> None:

@@ -22,7 +22,16 @@ from tap_provider.issue import IssuedPass, issue_pass, revoke_pass
 from tap_provider.models import AuditEvent, SignIn, TemporaryAccessPass
 from tap_provider.policy import change_policy, resolve_policy
 from tap_provider.redeem import redeem_pass, sign_in_with_pass
-from tap_provider.registration_session import allow, current, deadline_for, end, reaches, takes_part, why_over
+from tap_provider.registration_session import (
+    allow,
+    current,
+    deadline_for,
+    end,
+    is_live,
+    reaches,
+    takes_part,
+    why_over,
+)
 from tap_provider.sign_in import SESSION_KEY, Client, find_sign_in, sign_in_of_session
 
 from .conftest import DAY, HOUR, MINUTE, NOW
@@ -328,6 +337,20 @@ def test_current__ends_and_forgets_what_has_died(robin: Any, issue: Issue, reque
     assert SESSION_KEY not in request_.session
     ended = SignIn.objects.get()
     assert (ended.ended_at, ended.ended_reason) == (NOW + HOUR, Reason.DEADLINE)
+
+
+def test_is_live__ends_what_has_died_once(robin: Any, issue: Issue) -> None:
+    """Relying parties are told of an ending, not of a deadline that has merely passed."""
+    issued = issue(robin, now=NOW)
+    sign_in = find_sign_in(redeem_pass(upn=robin.upn, passcode=issued.passcode, client=Client(), now=NOW).pk)
+    assert sign_in is not None
+    assert is_live(sign_in, now=NOW)
+    assert sign_in.ended_at is None
+    over = issued.temporary_access_pass.expires_at
+    assert not is_live(sign_in, now=over)
+    assert not is_live(sign_in, now=over + HOUR)
+    found = SignIn.objects.get(pk=sign_in.pk)
+    assert (found.ended_at, found.ended_reason) == (over, SignIn.EndedReason.DEADLINE)
 
 
 def test_current__is_none_for_everybody_else(robin: Any, request_: HttpRequest) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.contrib.sessions.backends.signed_cookies import SessionStore
+from django.db import connection
 from django.http import HttpRequest
 from django.test import RequestFactory
 
@@ -16,10 +18,12 @@ from tap_provider.sign_in import (
     Client,
     adopt_session,
     begin_sign_in,
+    end_overdue_sign_ins,
     end_sign_in,
     end_sign_ins,
     find_sign_in,
     put_in_session,
+    sign_in_ending,
     sign_in_of_session,
 )
 
@@ -182,3 +186,87 @@ def test_end_sign_ins__tells_how_many_were_not_over_before(robin: Any) -> None:
     assert end_sign_ins(sign_ins, reason=Reason.POLICY, now=NOW) == 2
     assert end_sign_ins(sign_ins, reason=Reason.POLICY, now=NOW) == 0
     assert end_sign_ins([], reason=Reason.POLICY, now=NOW) == 0
+
+
+# Every way in which a sign-in ends is told inside its transaction
+
+
+@pytest.fixture
+def ending() -> Iterator[list[Any]]:
+    """The ids of the sign-ins whose ending was told, each inside a transaction that could still be undone."""
+    told: list[Any] = []
+
+    def note(sender: Any, sign_in: SignIn, **kwargs: Any) -> None:
+        assert connection.in_atomic_block
+        assert SignIn.objects.get(pk=sign_in.pk).ended_at == sign_in.ended_at is not None
+        told.append(sign_in.pk)
+
+    sign_in_ending.connect(note)
+    yield told
+    sign_in_ending.disconnect(note)
+
+
+def test_sign_in_ending__is_told_once(robin: Any, ending: list[Any]) -> None:
+    sign_in = begin(robin)
+    end_sign_in(sign_in, reason=Reason.SIGNED_OUT, now=NOW)
+    end_sign_in(sign_in, reason=Reason.SIGNED_OUT, now=NOW)
+    assert ending == [sign_in.pk]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_sign_in_ending__a_receiver_that_fails_undoes_the_ending(robin: Any) -> None:
+    def fail(**kwargs: Any) -> None:
+        raise ZeroDivisionError
+
+    sign_in = begin(robin)
+    sign_in_ending.connect(fail)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            end_sign_in(sign_in, reason=Reason.SIGNED_OUT, now=NOW)
+    finally:
+        sign_in_ending.disconnect(fail)
+    assert SignIn.objects.get().ended_at is None
+    assert not AuditEvent.objects.filter(kind=AuditEvent.Kind.SIGN_IN_ENDED).exists()
+
+
+def test_end_overdue_sign_ins__ends_what_is_past_its_deadline_and_nothing_else(robin: Any, ending: list[Any]) -> None:
+    over, open_, endless = begin(robin, deadline=NOW), begin(robin, deadline=NOW + MINUTE), begin(robin)
+    gone = begin(robin, deadline=NOW)
+    end_sign_in(gone, reason=Reason.FINISHED, now=NOW - MINUTE)
+
+    assert end_overdue_sign_ins(now=NOW) == 1
+
+    assert ending == [gone.pk, over.pk]
+    reasons = dict(SignIn.objects.values_list("pk", "ended_reason"))
+    assert reasons == {over.pk: Reason.DEADLINE, open_.pk: "", endless.pk: "", gone.pk: Reason.FINISHED}
+
+
+def test_deactivation__ends_every_sign_in_of_the_user_and_of_nobody_else(
+    robin: Any, admin: Any, ending: list[Any]
+) -> None:
+    sign_ins, other = [begin(robin), begin(robin)], begin(admin)
+
+    robin.is_active = False
+    robin.save()
+
+    assert set(ending) == {sign_in.pk for sign_in in sign_ins}
+    other.refresh_from_db()
+    assert other.ended_at is None
+    assert {found.ended_reason for found in SignIn.objects.filter(user=robin)} == {Reason.USER_DEACTIVATED}
+
+
+def test_deactivation__a_user_who_is_saved_as_active_keeps_their_sign_ins(robin: Any, ending: list[Any]) -> None:
+    begin(robin)
+    robin.save()
+    assert ending == []
+
+
+def test_deletion__of_the_user_ends_their_sign_ins_first(robin: Any, ending: list[Any]) -> None:
+    sign_in, gone = begin(robin), begin(robin)
+    end_sign_in(gone, reason=Reason.SIGNED_OUT, now=NOW)
+    ending.clear()
+    before = sign_in.pk
+    robin.delete()
+    assert ending == [before]
+    events = AuditEvent.objects.filter(kind=AuditEvent.Kind.SIGN_IN_ENDED, sign_in_id=before)
+    assert [event.detail for event in events] == [{"reason": "user_deactivated"}]

@@ -28,6 +28,7 @@ from .validation import (
     check_issuer_parameter,
     check_userinfo_subject,
     validate_id_token,
+    validate_logout_token,
 )
 
 if TYPE_CHECKING:
@@ -151,6 +152,13 @@ class RelyingPartyClient(DjangoOAuth2App):
             # The provider has a new key since its keys were fetched.
             return self._validate(token, nonce, self._key_set(force=True))
 
+    def read_logout_token(self, logout_token: str) -> dict[str, Any]:
+        """Return the claims of a logout token that the provider sent, validated."""
+        try:
+            return self._validate_logout(logout_token, self._key_set(force=False))
+        except InvalidKeyIdError:
+            return self._validate_logout(logout_token, self._key_set(force=True))
+
     def ask_userinfo(self, sign_in: SignIn) -> UserInfo:
         """Ask the userinfo endpoint now: the provider's word on whether the sign-in still holds."""
         metadata = self.load_server_metadata()
@@ -176,6 +184,11 @@ class RelyingPartyClient(DjangoOAuth2App):
             nonce=nonce,
             access_token=token["access_token"],
             now=int(time.time()),
+        )
+
+    def _validate_logout(self, logout_token: str, key_set: KeySet) -> dict[str, Any]:
+        return validate_logout_token(
+            logout_token, key_set=key_set, issuer=self.issuer, client_id=self.client_id, now=int(time.time())
         )
 
     def _read(self, token: dict[str, Any]) -> SignIn:

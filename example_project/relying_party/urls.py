@@ -1,4 +1,4 @@
-"""The relying party's pages; the two callbacks are the redirect URIs to register at the provider."""
+"""The relying party's pages. To register at the provider: the callbacks, and the back-channel logout URIs."""
 
 from django.urls import path
 
@@ -12,6 +12,7 @@ urlpatterns = [
     path("claims.json", views.claims_json, name="claims_json"),
     path("vault/", views.vault, name="vault"),
     path("vault/refused/", views.vault_refused, name="vault_refused"),
+    path("logout/<str:client_name>/", views.backchannel_logout, name="backchannel_logout"),
     path("sign-out/", views.sign_out, name="sign_out"),
 ]
 

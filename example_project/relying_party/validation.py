@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from authlib.oidc.core import CodeIDToken
 from joserfc import jwt
-from joserfc.errors import InvalidClaimError, MissingClaimError
+from joserfc.errors import InvalidClaimError, InvalidTokenError, MissingClaimError
 from joserfc.jws import JWSRegistry
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from joserfc.jwk import KeySet
 
 ALGORITHMS = ["RS256"]
+LOGOUT_JWT = "logout+jwt"
+LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 LEEWAY_SECONDS = 10  # Authlib's 120 would let the tokens of a ten-minute registration window live a fifth longer
 
 
@@ -101,6 +103,43 @@ def validate_id_token(
     if claims.get("azp", client_id) != client_id:
         raise InvalidClaimError("azp")
     return dict(claims)
+
+
+def validate_logout_token(
+    logout_token: str, *, key_set: KeySet, issuer: str, client_id: str, now: int
+) -> dict[str, Any]:
+    """Return the claims of a logout token, or raise joserfc's `JoseError` (Back-Channel Logout 1.0 §2.6).
+
+    Whether its `jti` is new is for the caller to ask.
+    """
+    registry = JWSRegistry(algorithms=ALGORITHMS, strict_check_header=False)
+    token = jwt.decode(logout_token, key=key_set, registry=registry)
+    if str(token.header.get("typ", "")).lower() != LOGOUT_JWT:
+        raise InvalidTokenError("This is no logout token.")
+    jwt.JWTClaimsRegistry(
+        now=now,
+        leeway=LEEWAY_SECONDS,
+        iss={"essential": True, "value": issuer},
+        aud={"essential": True},
+        iat={"essential": True},
+        exp={"essential": True},
+        jti={"essential": True},
+        events={"essential": True},
+    ).validate(token.claims)
+    claims = dict(token.claims)
+    if claims["aud"] not in (client_id, [client_id]):
+        raise InvalidClaimError("aud")
+    events = claims["events"]
+    if not isinstance(events, dict) or not isinstance(events.get(LOGOUT_EVENT), dict):
+        raise InvalidClaimError("events")
+    if "nonce" in claims:  # it might be an ID token
+        raise InvalidClaimError("nonce")
+    if not any(name in claims for name in ("sub", "sid")):
+        raise MissingClaimError("sid")
+    for name in ("jti", "sub", "sid"):
+        if not isinstance(claims.get(name, ""), str):
+            raise InvalidClaimError(name)
+    return claims
 
 
 def check_userinfo_subject(userinfo: Mapping[str, Any], *, claims: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The site: home, sign-in and its callback, the claims, the vault, sign-out.
+"""The site: home, sign-in and its callback, the claims, the vault, sign-out here and by the provider.
 
 The vault shows how a page demands strong, fresh authentication: it compares on every visit, asks the provider at most
 twice, and then refuses. What a failed sign-in looks like is in `failures.py`.
@@ -13,9 +13,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from django.http import Http404, HttpResponseRedirect, JsonResponse
+from django.http import Http404, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import redirect
 from django.utils import timezone
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST
 from joserfc.errors import JoseError
 
@@ -30,11 +31,19 @@ from .explain import (
     explain_claims,
 )
 from .failures import explain_failures
-from .page import SESSION_KEY, current_sign_in, page
-from .validation import AuthenticationInsufficient, ProviderUnreachable, require_acr
+from .page import current_sign_in, page
+from .sessions import SIGN_IN_KEY, end, is_new, remember
+from .validation import (
+    LEEWAY_SECONDS,
+    AnswerRefused,
+    AuthenticationInsufficient,
+    NotConfigured,
+    ProviderUnreachable,
+    require_acr,
+)
 
 if TYPE_CHECKING:
-    from django.http import HttpRequest, HttpResponse
+    from django.http import HttpRequest
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +90,8 @@ def callback(request: HttpRequest, client_name: str) -> HttpResponse:
     # A new key, as a session that somebody else planted must not become signed in. Not flush(): flows that other tabs
     # have under way stay.
     request.session.cycle_key()
-    request.session[SESSION_KEY] = asdict(signed_in)
+    request.session[SIGN_IN_KEY] = asdict(signed_in)
+    remember(request, client=client_name, claims=signed_in.claims)
     logger.info("Signed in %s by client %s", signed_in.claims["sub"], client_name)
     if flow["destination"] != "vault":
         return redirect("claims")
@@ -218,6 +228,29 @@ def sign_out(request: HttpRequest) -> HttpResponse:
     """Drop the local session; the one at the provider stays."""
     request.session.flush()
     return redirect("home")
+
+
+@csrf_exempt
+@require_POST
+def backchannel_logout(request: HttpRequest, client_name: str) -> HttpResponse:
+    """Take a logout token from the provider and end the sessions that it means (Back-Channel Logout 1.0 §2.5-2.8).
+
+    There is no browser behind this request, so no cookie and no CSRF token: the signature says who sent it.
+    """
+    if client_name not in SCOPES:
+        raise Http404
+    try:
+        claims = get_client(client_name).read_logout_token(request.POST.get("logout_token", ""))
+    except (ProviderUnreachable, NotConfigured) as failure:  # the provider may try again
+        return JsonResponse({"error": failure.code}, status=HTTPStatus.SERVICE_UNAVAILABLE)
+    except (AnswerRefused, JoseError, ValueError) as failure:
+        logger.warning("A logout token was refused: %r", str(failure))
+        return JsonResponse({"error": "invalid_request"}, status=HTTPStatus.BAD_REQUEST)
+    lifetime = max(1, int(claims["exp"] - time.time()) + LEEWAY_SECONDS)
+    if not is_new(client=client_name, claims=claims, lifetime=lifetime):
+        return JsonResponse({"error": "invalid_request"}, status=HTTPStatus.BAD_REQUEST)
+    logger.info("The provider ended %d session(s)", end(client=client_name, claims=claims))
+    return HttpResponse()
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

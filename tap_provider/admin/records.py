@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 
-class _ReadOnly:
+class ReadOnly:
+    """Records are looked at, never edited."""
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
@@ -24,7 +26,7 @@ class _ReadOnly:
 
 
 @admin.register(SignIn)
-class SignInAdmin(_ReadOnly, admin.ModelAdmin):
+class SignInAdmin(ReadOnly, admin.ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Forbid it on the pages here. The user's own deletion asks as well, and takes the sign-ins along."""
         match = request.resolver_match
@@ -39,7 +41,7 @@ class SignInAdmin(_ReadOnly, admin.ModelAdmin):
 
 
 @admin.register(AuditEvent)
-class AuditEventAdmin(_ReadOnly, admin.ModelAdmin):
+class AuditEventAdmin(ReadOnly, admin.ModelAdmin):
     list_display = ("at", "kind", "actor_name", "user_name", "address", "detail")
     list_filter = ("kind",)
     search_fields = ("actor_name", "user_name")

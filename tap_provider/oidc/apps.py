@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import django
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
@@ -16,7 +17,27 @@ class OidcConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import checks, contexts
+        from django.conf import settings
+        from django.db.models.signals import post_delete
+        from oauth2_provider.models import get_application_model
+
+        from ..sign_in import sign_in_ending
+        from ..signals import sign_in_ended
+        from . import backchannel_logout, checks, contexts
 
         checks.register_all()
-        self.sweepers: dict[str, Callable[..., int]] = {"code and token contexts": contexts.sweep}
+        self.sweepers: dict[str, Callable[..., int]] = {
+            "code and token contexts": contexts.sweep,
+            "logout deliveries": backchannel_logout.sweep,
+        }
+        self.deliverers: list[Callable[..., dict[str, int]]] = [backchannel_logout.deliver_due]
+        sign_in_ending.connect(backchannel_logout.queue_deliveries, dispatch_uid="tap_provider_oidc.queue_deliveries")
+        post_delete.connect(
+            backchannel_logout.forget_client,
+            sender=get_application_model(),
+            dispatch_uid="tap_provider_oidc.forget_client",
+        )
+        if django.VERSION >= (6, 0) and "default" in settings.TASKS:
+            from . import tasks
+
+            sign_in_ended.connect(tasks.hand_over, dispatch_uid="tap_provider_oidc.hand_over")

@@ -6,13 +6,19 @@ models that a site may swap.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unicodedata import category
+from uuid import uuid4
 
 from django.db import models
+from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from ..models import Level, SignIn
+from .transport import validate_uri
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 class Context(models.Model):
@@ -82,12 +88,16 @@ class RelyingParty(models.Model):
         _("back-channel logout URI"),
         max_length=500,
         blank=True,
+        validators=[validate_uri],
         help_text=_("Where it is told that a sign-in has ended. Empty: it is not told."),
     )
     backchannel_logout_session_required = models.BooleanField(
         _("back-channel logout needs a session id"),
         default=True,
-        help_text=_("On: what it is told names the sign-in (sid). Off: it may name the user only."),
+        help_text=_(
+            "On: what it is told names the sign-in (sid). Off: it names the user only, who is then signed out there "
+            "everywhere, whichever of their sign-ins has ended."
+        ),
     )
 
     class Meta:
@@ -96,6 +106,62 @@ class RelyingParty(models.Model):
 
     def __str__(self) -> str:
         return self.client_id
+
+
+class LogoutDeliveryQuerySet(models.QuerySet["LogoutDelivery"]):
+    def waiting(self) -> LogoutDeliveryQuerySet:
+        return self.filter(status=LogoutDelivery.Status.WAITING)
+
+    def due(self, *, now: datetime) -> LogoutDeliveryQuerySet:
+        return self.waiting().filter(next_attempt_at__lte=now)
+
+
+class LogoutDelivery(models.Model):
+    """That one relying party is to be told of the end of one sign-in, and what came of it. Written with the ending.
+
+    Sign-in and user are kept by key: a delivery outlives both, because deleting a user ends their sign-ins.
+    """
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", _("waiting")
+        DELIVERED = "delivered", _("delivered")
+        REFUSED = "refused", _("refused by the relying party")
+        GIVEN_UP = "given_up", _("given up")
+
+    id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
+    sign_in_id = models.UUIDField(_("sign-in"), db_index=True)
+    subject = models.CharField(_("subject"), max_length=255)
+    client_id = models.CharField(_("client id"), max_length=100)
+    uri = models.CharField(_("back-channel logout URI"), max_length=500)
+    names_sign_in = models.BooleanField(_("names the sign-in"))
+    created_at = models.DateTimeField(_("created at"), db_index=True)
+    status = models.CharField(_("status"), max_length=20, choices=Status, default=Status.WAITING)
+    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
+    next_attempt_at = models.DateTimeField(_("next attempt at"), null=True)
+    delivered_at = models.DateTimeField(_("delivered at"), null=True)
+    last_outcome = models.CharField(_("last outcome"), max_length=200, blank=True)
+
+    objects = LogoutDeliveryQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("logout delivery")
+        verbose_name_plural = _("logout deliveries")
+        indexes = [models.Index(fields=["status", "next_attempt_at"], name="tap_logout_delivery_due")]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status="waiting", next_attempt_at__isnull=False)
+                | (~Q(status="waiting") & Q(next_attempt_at=None)),
+                name="tap_logout_delivery_attempted_while_waiting",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="delivered", delivered_at__isnull=False)
+                | (~Q(status="delivered") & Q(delivered_at=None)),
+                name="tap_logout_delivery_delivered_at_a_time",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.client_id} · {self.sign_in_id}"
 
 
 def relying_party(client_id: str) -> RelyingParty:

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
+import httpx
 import pytest
 from django.conf import settings as django_settings
 from django.contrib.auth import authenticate, get_user_model
@@ -280,6 +281,32 @@ def test_demo__serves_both_processes_and_leaves_none_behind(demo: Any, tmp_path:
     assert not group_lives(process)
     assert not answers(f"{provider}/")
     assert not answers(f"{relying_party}/")
+
+
+def csrf_of(page: httpx.Response) -> dict[str, str]:
+    token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)
+    assert token is not None
+    return {"csrfmiddlewaretoken": token[1]}
+
+
+def test_demo__signing_out_at_the_provider_signs_out_at_the_relying_party(demo: Any, tmp_path: Path) -> None:
+    """Back-Channel Logout 1.0, between the processes that people try out."""
+    port = free_ports()
+    process = demo("--json", "--port", str(port))
+    provider, relying_party = f"http://localhost:{port}", f"http://127.0.0.1:{port + 1}"
+    wait_until(lambda: process.poll() is not None or (answers(f"{provider}/") and answers(f"{relying_party}/")))
+    assert process.poll() is None, (tmp_path / "stderr").read_text()
+    user = json.loads(process.stdout.readline() + "".join(iter(process.stdout.readline, "}\n")) + "}")["user"]
+    with httpx.Client(follow_redirects=True, timeout=30) as browser:
+        page = browser.get(f"{provider}/account/sign-in/")
+        browser.post(page.url, data={"upn": user["upn"], "password": user["password"], **csrf_of(page)})
+        assert browser.get(f"{relying_party}/sign-in/ordinary/").url == f"{relying_party}/claims/"
+
+        browser.post(f"{provider}/account/sign-out/", data={"csrfmiddlewaretoken": browser.cookies["csrftoken"]})
+
+        # Its home page asks the provider nothing: it knows what it was told.
+        wait_until(lambda: "The provider has told this site" in browser.get(f"{relying_party}/").text, seconds=60)
+        assert "Nobody is signed in here" in browser.get(f"{relying_party}/").text
 
 
 @pytest.mark.parametrize("taken", [0, 1])

@@ -6,6 +6,7 @@ The ID tokens are really signed, and the flow's tests talk HTTP to a small provi
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +19,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from authlib.integrations.base_client import MismatchingStateError
 from authlib.oidc.core.util import create_half_hash
-from django.test import RequestFactory
+from django.core.cache import cache
+from django.test import Client, RequestFactory, override_settings
+from django.urls import clear_url_caches
 from joserfc import jwt
 from joserfc.errors import (
     BadSignatureError,
@@ -26,15 +29,23 @@ from joserfc.errors import (
     ExpiredTokenError,
     InvalidClaimError,
     InvalidKeyIdError,
+    InvalidTokenError,
     JoseError,
     MissingClaimError,
     UnsupportedAlgorithmError,
 )
 from joserfc.jwk import KeySet, OctKey, RSAKey
 
-from example_project.relying_party.client import ProviderRefused, RelyingPartyClient, SignIn, build_registry
-from example_project.relying_party.configuration import read_configuration
+from example_project.relying_party.client import (
+    ProviderRefused,
+    RelyingPartyClient,
+    SignIn,
+    build_registry,
+    registry,
+)
+from example_project.relying_party.configuration import configuration, read_configuration
 from example_project.relying_party.explain import describe_duration, describe_strength, explain_claims
+from example_project.relying_party.sessions import SIGN_IN_KEY
 from example_project.relying_party.validation import (
     LEEWAY_SECONDS,
     AcrMissing,
@@ -49,6 +60,7 @@ from example_project.relying_party.validation import (
     check_userinfo_subject,
     require_acr,
     validate_id_token,
+    validate_logout_token,
 )
 
 if TYPE_CHECKING:
@@ -206,6 +218,91 @@ def test_validate_id_token__refuses_an_unsigned_token() -> None:
 def test_validate_id_token__refuses_what_is_no_token(id_token: str) -> None:
     with pytest.raises(DecodeError):
         validate(id_token)
+
+
+# validate_logout_token (Back-Channel Logout 1.0 §2.6)
+
+EVENT = "http://schemas.openid.net/event/backchannel-logout"
+
+
+def logout_claims(**changes: Any) -> dict[str, Any]:
+    """Good claims of a logout token with some changed; None leaves a claim out."""
+    claims = {
+        "iss": ISSUER,
+        "aud": CLIENT_ID,
+        "iat": NOW,
+        "exp": NOW + 120,
+        "jti": "the-jti",
+        "sub": "42",
+        "sid": "the-sid",
+        "events": {EVENT: {}},
+    }
+    return {name: value for name, value in {**claims, **changes}.items() if value is not None}
+
+
+def sign_logout(claims: dict[str, Any], *, key: RSAKey = KEY, typ: str | None = "logout+jwt", **header: Any) -> str:
+    return sign(claims, key=key, **({} if typ is None else {"typ": typ}), **header)
+
+
+def validate_logout(token: str) -> dict[str, Any]:
+    return validate_logout_token(token, key_set=KeySet([KEY]), issuer=ISSUER, client_id=CLIENT_ID, now=NOW)
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"aud": [CLIENT_ID]}, {"sub": None}, {"sid": None}, {"events": {EVENT: {}, "other": 1}}]
+)
+def test_validate_logout_token__accepts(changes: dict[str, Any]) -> None:
+    claims = logout_claims(**changes)
+
+    assert validate_logout(sign_logout(claims)) == claims
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"iss": None}, MissingClaimError),
+        ({"iss": "https://another.example/o"}, InvalidClaimError),
+        ({"aud": None}, MissingClaimError),
+        ({"aud": "another-client"}, InvalidClaimError),
+        ({"aud": [CLIENT_ID, "another-client"]}, InvalidClaimError),
+        ({"iat": None}, MissingClaimError),
+        ({"iat": NOW + 60}, InvalidClaimError),
+        ({"exp": None}, MissingClaimError),
+        ({"exp": NOW - LEEWAY_SECONDS - 1}, ExpiredTokenError),
+        ({"jti": None}, MissingClaimError),
+        ({"jti": 7}, InvalidClaimError),
+        ({"events": None}, MissingClaimError),
+        ({"events": {}}, InvalidClaimError),
+        ({"events": [EVENT]}, InvalidClaimError),
+        ({"events": {EVENT: "yes"}}, InvalidClaimError),
+        ({"nonce": "the-nonce"}, InvalidClaimError),
+        ({"sub": None, "sid": None}, MissingClaimError),
+        ({"sub": 42}, InvalidClaimError),
+        ({"sid": ["the-sid"]}, InvalidClaimError),
+    ],
+)
+def test_validate_logout_token__refuses_a_claim(changes: dict[str, Any], error: type[JoseError]) -> None:
+    with pytest.raises(error):
+        validate_logout(sign_logout(logout_claims(**changes)))
+
+
+@pytest.mark.parametrize("typ", [None, "JWT", "at+jwt"])
+def test_validate_logout_token__refuses_another_kind_of_token(typ: str | None) -> None:
+    """Back-Channel Logout 1.0 §2.4: explicitly typed, so that no other JWT of the provider's passes for one."""
+    with pytest.raises(InvalidTokenError):
+        validate_logout(sign_logout(logout_claims(), typ=typ))
+
+
+def test_validate_logout_token__refuses_another_key() -> None:
+    with pytest.raises(BadSignatureError):
+        validate_logout(sign_logout(logout_claims(), key=OTHER_KEY, kid=KEY.kid))
+
+
+def test_validate_logout_token__refuses_an_unsigned_token() -> None:
+    header = "eyJhbGciOiJub25lIiwidHlwIjoibG9nb3V0K2p3dCJ9"  # {"alg":"none","typ":"logout+jwt"}
+
+    with pytest.raises(UnsupportedAlgorithmError):
+        validate_logout(f"{header}.{sign_logout(logout_claims()).split('.')[1]}.")
 
 
 # check_issuer_parameter (RFC 9207 §2.4)
@@ -656,3 +753,146 @@ def test_ask_userinfo__refuses_an_answer_about_somebody_else(
 
     with pytest.raises(InvalidClaimError):
         client_of_provider.ask_userinfo(SIGN_IN)
+
+
+# Signed out by the provider: the page, its sessions, and the browsers that had them
+
+
+@dataclass
+class Site:
+    """The relying party's site in this process: a browser signs in by a real flow, the provider posts tokens."""
+
+    provider: StubProvider
+
+    def signed_in(self, *, sub: str = "42", sid: str = "the-sid") -> Client:
+        browser = Client()
+        asked = browser.get("/sign-in/ordinary/", headers={"host": "127.0.0.1"}).headers["Location"]
+        query = {name: values[0] for name, values in parse_qs(urlsplit(asked).query).items()}
+        now = int(time.time())
+        claims = claims_of(iss=self.provider.url, nonce=query["nonce"], iat=now, exp=now + 300, sub=sub, sid=sid)
+        self.provider.token = token_response(self.provider, nonce=query["nonce"], id_token=sign(claims))
+        answer = browser.get("/callback/ordinary/", {"code": "the-code", "state": query["state"]})
+        assert answer.status_code == 302, answer.content
+        assert SIGN_IN_KEY in browser.session
+        return browser
+
+    def post(self, token: str, client_name: str = "ordinary") -> Any:
+        return Client(enforce_csrf_checks=True).post(f"/logout/{client_name}/", {"logout_token": token})
+
+    def token(self, **changes: Any) -> str:
+        now = int(time.time())
+        told = {"iss": self.provider.url, "iat": now, "exp": now + 120, "jti": secrets.token_hex(8)}
+        return sign_logout(logout_claims(**{**told, **changes}))
+
+
+@pytest.fixture
+def site(provider: StubProvider, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    monkeypatch.setenv("ISSUER", provider.url)
+    monkeypatch.setenv("ORDINARY_CLIENT_ID", CLIENT_ID)
+    monkeypatch.setenv("ORDINARY_CLIENT_SECRET", "the-client-secret")
+    changes = {
+        "ROOT_URLCONF": "example_project.relying_party.urls",
+        "SESSION_ENGINE": "django.contrib.sessions.backends.cache",
+        "INSTALLED_APPS": ["django.contrib.staticfiles", "example_project.relying_party"],
+        "MIDDLEWARE": [
+            "django.contrib.sessions.middleware.SessionMiddleware",
+            "django.middleware.csrf.CsrfViewMiddleware",
+        ],
+    }
+    with override_settings(**changes):
+        for cached in (configuration, registry, clear_url_caches):
+            getattr(cached, "cache_clear", cached)()
+        cache.clear()
+        yield Site(provider)
+    for cached in (configuration, registry, clear_url_caches):
+        getattr(cached, "cache_clear", cached)()
+    cache.clear()
+
+
+def is_signed_in(browser: Client) -> bool:
+    return SIGN_IN_KEY in browser.session
+
+
+def test_backchannel_logout__ends_the_session_of_that_sign_in_and_no_other(site: Site) -> None:
+    """Back-Channel Logout 1.0 §2.7."""
+    meant, same_user, somebody_else = (
+        site.signed_in(),
+        site.signed_in(sid="another-sid"),
+        site.signed_in(sub="43", sid="yet-another"),
+    )
+
+    response = site.post(site.token())
+
+    assert (response.status_code, response.content) == (200, b"")
+    assert [is_signed_in(browser) for browser in (meant, same_user, somebody_else)] == [False, True, True]
+
+
+def test_backchannel_logout__without_sid_ends_every_session_of_the_subject(site: Site) -> None:
+    """Back-Channel Logout 1.0 §2.4: the intent is that all sessions of that user are logged out."""
+    browsers = [site.signed_in(), site.signed_in(sid="another-sid"), site.signed_in(sub="43")]
+
+    site.post(site.token(sid=None))
+
+    assert [is_signed_in(browser) for browser in browsers] == [False, False, True]
+
+
+def test_backchannel_logout__with_the_sid_of_one_and_the_subject_of_another_ends_nothing(site: Site) -> None:
+    browser = site.signed_in()
+
+    assert site.post(site.token(sub="43")).status_code == 200
+    assert is_signed_in(browser)
+
+
+def test_backchannel_logout__the_page_says_so_once(site: Site) -> None:
+    browser = site.signed_in()
+    site.post(site.token())
+
+    assert "Signed out." in browser.get("/").content.decode()
+    assert "Signed out." not in browser.get("/").content.decode()
+
+
+def test_backchannel_logout__takes_a_token_once(site: Site) -> None:
+    """Back-Channel Logout 1.0 §2.6, jti."""
+    token = site.token()
+
+    assert [site.post(token).status_code for _ in range(2)] == [200, 400]
+
+
+@pytest.mark.parametrize("changes", [{"aud": "another-client"}, {"nonce": "x"}, {"events": None}, {"exp": 1}])
+def test_backchannel_logout__refuses_a_bad_token(site: Site, changes: dict[str, Any]) -> None:
+    """Back-Channel Logout 1.0 §2.8."""
+    browser = site.signed_in()
+
+    response = site.post(site.token(**changes))
+
+    assert (response.status_code, response.json()) == (400, {"error": "invalid_request"})
+    assert is_signed_in(browser)
+
+
+@pytest.mark.parametrize("token", ["", "x", "a.b.c", "\ud7ff\x00"])
+def test_backchannel_logout__refuses_what_is_no_token(site: Site, token: str) -> None:
+    assert site.post(token).status_code == 400
+
+
+def test_backchannel_logout__fetches_keys_again_for_an_unknown_key(site: Site) -> None:
+    site.signed_in()
+    site.provider.keys = [OTHER_KEY]
+    claims = logout_claims(iss=site.provider.url, iat=int(time.time()), exp=int(time.time()) + 120)
+
+    assert site.post(sign_logout(claims, key=OTHER_KEY)).status_code == 200
+
+
+def test_backchannel_logout__asks_to_try_again_where_the_keys_cannot_be_had(site: Site) -> None:
+    site.provider.metadata = {"jwks_uri": "http://127.0.0.1:9/"}
+
+    assert site.post(site.token()).status_code == 503
+
+
+def test_backchannel_logout__says_that_a_client_is_not_configured(site: Site) -> None:
+    assert site.post(site.token(), client_name="registration").status_code == 503
+
+
+def test_backchannel_logout__takes_posts_only(site: Site) -> None:
+    """Back-Channel Logout 1.0 §2.5."""
+    assert Client().get("/logout/ordinary/").status_code == 405
+    assert Client().post("/logout/unknown/").status_code == 404

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from datetime import datetime, timedelta
@@ -442,3 +443,42 @@ def test_process__exits_with_a_code_and_without_a_traceback(site: Path, argument
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     assert (done.stdout == "") is (code != DONE)
+
+
+# deliver
+
+
+def overdue(user: Any) -> SignIn:
+    return SignIn.objects.create(user=user, level="single_factor", created_at=timezone.now(), deadline=timezone.now())
+
+
+def test_deliver__ends_what_is_past_its_deadline(robin: Any) -> None:
+    sign_in = overdue(robin)
+    assert json.loads(tap("deliver", "--json")[0])["sign-ins ended"] == 1
+    sign_in.refresh_from_db()
+    assert sign_in.ended_reason == SignIn.EndedReason.DEADLINE
+    out, err = tap("deliver")
+    assert out == ""
+    assert "sign-ins ended: 0" in err
+
+
+def test_deliver__goes_on_watching_until_it_is_stopped(robin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    naps: list[float] = []
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) < 3:
+            overdue(robin)
+        else:
+            os.kill(os.getpid(), signal.SIGTERM)  # as a supervisor stops it
+
+    monkeypatch.setattr("tap_provider.management.commands.tap.sleep", nap)
+    monkeypatch.setattr("tap_provider.management.commands.tap.close_old_connections", lambda: None)  # the test's own
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        out, _ = tap("deliver", "--watch", "--json")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert naps == [2, 2, 2]
+    assert out.count('"sign-ins ended": 1') == 2  # nothing is said where nothing was done
+    assert not SignIn.objects.not_ended().exists()

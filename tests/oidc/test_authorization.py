@@ -264,6 +264,13 @@ def test_claims__malformed_is_invalid(sent: str, prompt: str | None, full: Clien
     assert error_of(full, intranet.request(claims=sent, prompt=prompt)) == "invalid_request"
 
 
+def test_malformed__is_told_before_what_the_toolkit_finds(full: Client, intranet: Party) -> None:
+    """The order of the tables: what cannot be read cannot be judged."""
+    asked = intranet.request(max_age="x", scope="unknown", code_challenge=None)
+    assert error_of(full, asked) == "invalid_request"
+    assert "max_age" in answer_of(full.get(asked.url))["error_description"]
+
+
 def test_claims__sub_of_somebody_else_is_not_answered(full: Client, intranet: Party, admin: Any, kim: Any) -> None:
     """§5.5.1: a value requested for `sub` names who must be signed in."""
 
@@ -834,11 +841,13 @@ def test_code__keeps_what_was_told_and_the_return_that_it_used(full: Client, int
 def test_refresh__never_tells_of_a_context_that_was_reached_later(
     full: Client, intranet: Party, app: TOTPDevice
 ) -> None:
+    aged(full, MINUTE)
     tokens = intranet.tokens(full, scope="openid offline_access")
     sent_away = full.get(intranet.request(acr_values=MULTI_FACTOR_ACR).url)
     full.post(sent_away.headers["Location"], {"code": code_of(app)})
     refreshed = intranet.read(intranet.refresh(tokens.refresh_token), nonce=None).claims
     assert (refreshed["acr"], refreshed["auth_time"]) == (PASSWORD_ACR, tokens.claims["auth_time"])
+    assert refreshed["amr"] == ["pwd"]
 
 
 def test_authorize__asks_no_more_of_a_second_session(kim: Any, full: Client, intranet: Party) -> None:

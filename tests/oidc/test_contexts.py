@@ -31,6 +31,7 @@ from tap_provider.oidc.contexts import (
 )
 from tap_provider.oidc.models import CodeContext, TokenContext
 from tap_provider.policy import change_policy
+from tap_provider.sign_in import end_sign_in
 
 from ..conftest import DAY, HOUR, MINUTE, NOW
 from .conftest import Party, counted, deactivate, sign_in_of
@@ -280,16 +281,46 @@ def test_sweep__deletes_contexts_of_tokens_that_exist_no_more(full: Client, intr
     get_refresh_token_model().objects.all().delete()
     get_access_token_model().objects.all().delete()
 
-    deleted = sweep(now=timezone.now())
-
-    assert deleted == 3
+    assert sweep(now=timezone.now()) == 2
     assert not TokenContext.objects.exists()
+
+    end_sign_in(sign_in_of(full), reason=SignIn.EndedReason.SIGNED_OUT, now=timezone.now())
+
+    assert sweep(now=timezone.now()) == 1
     assert not CodeContext.objects.exists()
+
+
+def test_sweep__keeps_of_a_sign_in_that_may_still_end_one_context_of_each_client(
+    full: Client, intranet: Party, portal: Party
+) -> None:
+    """A relying party's own session outlives its tokens: it is to be told (Back-Channel Logout 1.0 §2)."""
+    for party in (intranet, intranet, portal):
+        party.tokens(full)
+    make_old()
+    get_refresh_token_model().objects.all().delete()
+    get_access_token_model().objects.all().delete()
+
+    sweep(now=timezone.now())
+
+    assert sorted(CodeContext.objects.values_list("client_id", flat=True)) == ["intranet", "portal"]
+    assert not TokenContext.objects.exists()
+    assert sweep(now=timezone.now()) == 0
+
+
+def test_sweep__keeps_a_token_context_where_no_code_tells_who_took_part(by_password: SignIn) -> None:
+    """Implicit responses need no code."""
+    for client_id in ("one", "one", "two", ""):
+        remember_tokens([uuid4().hex], by_password, client_id=client_id, now=NOW - 2 * DAY)
+
+    assert sweep(now=NOW) == 2
+
+    assert sorted(TokenContext.objects.values_list("client_id", flat=True)) == ["one", "two"]
 
 
 @pytest.mark.parametrize(("age", "kept"), [(KEEP - MINUTE, True), (KEEP + MINUTE, False)])
 def test_sweep__waits_a_day(by_password: SignIn, age: Any, kept: bool) -> None:
     """A token is remembered in a transaction of its own, a moment after the token itself."""
+    end_sign_in(by_password, reason=SignIn.EndedReason.SIGNED_OUT, now=NOW)
     remember_code("code", by_password, client_id="a-client", now=NOW - age)
     remember_tokens(["token"], by_password, client_id="a-client", now=NOW - age)
 
@@ -315,6 +346,7 @@ def test_sweep__keeps_the_context_of_a_code_that_can_still_be_exchanged(holder: 
 def test_sweep__deletes_the_context_of_a_code_that_nobody_exchanged_in_time(holder: Client, portal: Party) -> None:
     """The toolkit keeps expired codes until its own clean-up."""
     portal.code(holder)
+    end_sign_in(sign_in_of(holder), reason=SignIn.EndedReason.SIGNED_OUT, now=timezone.now())
 
     assert sweep(now=timezone.now() + 2 * DAY) == 1
 
@@ -334,7 +366,8 @@ def test_sweep__leaves_every_live_token_as_it_was(holder: Client, full: Client, 
 
 
 def test_sweep__is_run_by_the_command_line(by_password: SignIn) -> None:
-    assert apps.get_app_config("tap_provider_oidc").sweepers == {"code and token contexts": sweep}
+    assert apps.get_app_config("tap_provider_oidc").sweepers["code and token contexts"] is sweep
+    end_sign_in(by_password, reason=SignIn.EndedReason.SIGNED_OUT, now=NOW)
     remember_code("code", by_password, client_id="a-client", now=datetime(2020, 1, 1, tzinfo=NOW.tzinfo))
 
     call_command("tap", "sweep", stdout=StringIO(), stderr=StringIO())

@@ -577,9 +577,8 @@ def test_codes_and_tokens_from_before__die_with_the_users_deactivation(kim: Any,
     assert ask_resource(tokens.response["id_token"]).status_code == 403
 
 
-def test_codes_and_tokens__of_a_reactivated_user_are_good_again_while_the_sign_in_lives(
-    kim: Any, full: Client, intranet: Party
-) -> None:
+def test_codes_and_tokens__of_a_reactivated_user_stay_dead(kim: Any, full: Client, intranet: Party) -> None:
+    """Relying parties were told that it has ended (Back-Channel Logout 1.0 §2.7)."""
     tokens = intranet.tokens(full)
     deactivate(kim)
     assert intranet.userinfo(tokens.access_token).status_code == 401
@@ -587,7 +586,7 @@ def test_codes_and_tokens__of_a_reactivated_user_are_good_again_while_the_sign_i
     kim.is_active = True
     kim.save()
 
-    assert intranet.userinfo(tokens.access_token).status_code == 200
+    assert intranet.userinfo(tokens.access_token).status_code == 401
 
 
 # Injection: what a client sends under the name of our attribute

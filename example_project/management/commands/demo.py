@@ -1,4 +1,7 @@
-"""`manage.py demo`: seed a database, say what to open and type, and serve provider and relying party until Ctrl-C."""
+"""`manage.py demo`: seed a database, say what to open and type, and serve provider and relying party until Ctrl-C.
+
+A third process delivers logout tokens.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,7 @@ STORY = """
 
   2  A relying party, on an origin of its own, is told how strong that was
      {relying_party_url}
+     and told again when you sign out at the provider: its own session ends too
 
   3  The administrator issues and revokes passes
      {base_url}/admin/
@@ -41,6 +45,9 @@ STORY = """
   Robin also has a password, for signing in without a pass: {user[password]}
   All of these secrets are new at each start. Stop with Ctrl-C.
 """
+
+
+SERVE = ("runserver", "--noreload", "--skip-checks")
 
 
 class Command(BaseCommand):
@@ -93,8 +100,9 @@ class Command(BaseCommand):
         ):  # before there are children to orphan, and even if inherited ignored
             signal.signal(stop, signal.default_int_handler)
         processes = [
-            _start(provider, f"localhost:{addresses.port}"),
-            _start(relying_party, f"127.0.0.1:{addresses.port + 1}", without=("SECRET_KEY",)),
+            _start(provider, *SERVE, f"localhost:{addresses.port}"),
+            _start(relying_party, *SERVE, f"127.0.0.1:{addresses.port + 1}", without=("SECRET_KEY",)),
+            _start(provider, "tap", "deliver", "--watch"),  # tells the relying party of sign-ins that have ended
         ]
         try:
             _wait_for_any(processes)
@@ -107,11 +115,10 @@ class Command(BaseCommand):
                 process.wait(timeout=10)
 
 
-def _start(environment: dict[str, str], address: str, without: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
+def _start(environment: dict[str, str], *command: str, without: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
     inherited = {name: value for name, value in os.environ.items() if name not in without}
-    command = [sys.executable, "-m", "django", "runserver", "--noreload", "--skip-checks", address]
     return subprocess.Popen(  # noqa: S603 our own interpreter and arguments
-        command,
+        [sys.executable, "-m", "django", *command],
         env={**inherited, **environment, "PYTHONPATH": str(settings.BASE_DIR)},
         cwd=settings.BASE_DIR,
         stdout=sys.stderr,  # standard output is ours alone: it may be one JSON object

@@ -1,4 +1,4 @@
-"""`manage.py tap`: issue, show, revoke and policy from the command line, by the same verbs and guards as everywhere.
+"""`manage.py tap`: passes and policy from the command line, by the same verbs and guards as everywhere; and upkeep.
 
 The passcode goes to standard output and nothing else does (without `--json`), so that it can be piped; all that is
 said goes to standard error. Exit codes: 0 done, 1 refused by a rule, 2 wrong usage, 3 no such user or pass.
@@ -7,11 +7,15 @@ said goes to standard error. Exit codes: 0 done, 1 refused by a rule, 2 wrong us
 from __future__ import annotations
 
 import json
+import signal
+from contextlib import suppress
+from time import sleep
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.apps import apps
 from django.contrib.auth.models import Group
 from django.core.management.base import BaseCommand, CommandError
+from django.db import close_old_connections
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
@@ -21,12 +25,15 @@ from ...hooks import find_user, get_hooks
 from ...issue import issue_pass, lifetime_of, revoke_pass
 from ...models import TemporaryAccessPass, TemporaryAccessPassPolicy
 from ...policy import change_policy, resolve_policy, usability_of
+from ...sign_in import end_overdue_sign_ins
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
     from datetime import datetime
 
 REFUSED, USAGE, NOT_FOUND = 1, 2, 3
+
+WATCH_SECONDS = 2
 
 POLICY_NUMBERS = {
     "minimum_lifetime_minutes": "least lifetime, in minutes",
@@ -75,9 +82,11 @@ class Command(BaseCommand):
         policy_set = policy_verbs.add_parser("set", help="change the policy; what is not named stays")
         _add_policy_arguments(policy_set)
         sweep = verbs.add_parser("sweep", help="delete what has served its time; run it once a day")
+        deliver = verbs.add_parser("deliver", help="end what is past its deadline, and deliver what waits to be told")
+        deliver.add_argument("--watch", action="store_true", help="go on until stopped")
         for subparser in (issue, revoke, policy_set):
             subparser.add_argument("--actor", required=True, metavar="UPN", help="who acts: their permissions decide")
-        for subparser in (issue, show, revoke, policy_show, policy_set, sweep):
+        for subparser in (issue, show, revoke, policy_show, policy_set, sweep, deliver):
             subparser.add_argument("--json", action="store_true", help="print one JSON object on standard output")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -142,6 +151,25 @@ class Command(BaseCommand):
         }
         self._print_json(swept) if options["json"] else self._say_facts(swept)
 
+    def deliver(self, options: dict[str, Any], *, now: datetime) -> None:
+        if options["watch"]:
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            with suppress(KeyboardInterrupt):
+                self._deliver_until_stopped(options)
+            return
+        self._tell_delivered(_deliver(now=now), options)
+
+    def _deliver_until_stopped(self, options: dict[str, Any]) -> None:
+        while True:
+            close_old_connections()
+            done = _deliver(now=timezone.now())
+            if any(done.values()):
+                self._tell_delivered(done, options)
+            sleep(WATCH_SECONDS)
+
+    def _tell_delivered(self, done: dict[str, int], options: dict[str, Any]) -> None:
+        self._print_json(done) if options["json"] else self._say_facts(done)
+
     def _print_json(self, facts: dict[str, Any]) -> None:
         self.stdout.write(json.dumps(facts, indent=2))
 
@@ -149,6 +177,14 @@ class Command(BaseCommand):
         for name, value in facts.items():
             shown = ", ".join(value) if isinstance(value, list) else "" if value is None else value
             self.stderr.write(f"{name.replace('_', ' ')}: {shown}")
+
+
+def _deliver(*, now: datetime) -> dict[str, int]:
+    done = {"sign-ins ended": end_overdue_sign_ins(now=now)}
+    for config in apps.get_app_configs():
+        for deliverer in getattr(config, "deliverers", ()):
+            done |= deliverer()
+    return done
 
 
 def _add_policy_arguments(parser: ArgumentParser) -> None:

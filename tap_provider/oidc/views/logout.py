@@ -1,18 +1,103 @@
-"""RP-initiated logout (OpenID Connect RP-Initiated Logout 1.0)."""
+"""RP-initiated logout (OpenID Connect RP-Initiated Logout 1.0): it ends one sign-in, and asks before.
+
+Its tokens die because their sign-in has ended; the toolkit would delete every token that the user has anywhere.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django.utils import timezone
+from oauth2_provider.exceptions import ClientIdMissmatch, InvalidIDTokenError, InvalidOIDCClientError
+from oauth2_provider.models import get_application_model, get_id_token_model
+from oauth2_provider.settings import oauth2_settings
 from oauth2_provider.views import RPInitiatedLogoutView as ToolkitRPInitiatedLogoutView
 
 from ... import registration_session
+from ...models import SignIn
+from ...sign_in import end_sign_in, find_sign_in, sign_in_of_session
+from ..hints import claims_of_hint
+
+if TYPE_CHECKING:
+    from django.http import HttpResponse
 
 
 class RPInitiatedLogoutView(ToolkitRPInitiatedLogoutView):
-    """Asks before it ends a registration-only session, whose holder is anonymous to the toolkit."""
+    """Ends this session's sign-in; for an anonymous visitor, after asking, the one that a hint names."""
+
+    token_deletion_client_types: tuple[str, ...] = ()  # of none: see above
+
+    hinted_sid: str | None = None
+
+    def validate_logout_request_user(self, id_token_hint: str | None, client_id: str | None) -> Any:
+        """Return the ID token behind the hint; the toolkit would take none that a retired key signed."""
+        if not id_token_hint:
+            return None
+        claims = claims_of_hint(id_token_hint, request=self.request)
+        id_token = None if claims is None or _is_too_old(claims) else _find_id_token(claims.get("jti"))
+        if claims is None or id_token is None:
+            raise InvalidIDTokenError
+        if client_id and id_token.application.client_id != client_id:
+            raise ClientIdMissmatch
+        self.hinted_sid = claims.get("sid")
+        return id_token
+
+    def get_request_application(self, id_token: Any, client_id: str | None) -> Any:
+        """Return the application that asks; one that does not exist is an error, for the toolkit a server error."""
+        if not client_id:
+            return None if id_token is None else id_token.application
+        found = get_application_model().objects.filter(client_id=client_id) if client_id.isprintable() else None
+        application = None if found is None else found.first()
+        if application is None:
+            raise InvalidOIDCClientError
+        return application
 
     def must_prompt(self, token_user: Any) -> bool:
-        held = registration_session.current(self.request, now=timezone.now())
-        return held is not None or bool(super().must_prompt(token_user))
+        """Ask before a registration-only session ends, and for whoever the hint does not prove to be here (§2)."""
+        if self._held() is not None:
+            return True
+        if not self.request.user.is_authenticated:
+            return self._hinted(token_user) is not None
+        return bool(super().must_prompt(token_user)) or self._hint_is_of_another_session()
+
+    def do_logout(
+        self,
+        application: Any = None,
+        post_logout_redirect_uri: str | None = None,
+        state: str | None = None,
+        token_user: Any = None,
+    ) -> HttpResponse:
+        if self._held() is None and not self.request.user.is_authenticated:
+            hinted = self._hinted(token_user)
+            if hinted is not None:  # somebody has confirmed it: see `must_prompt`
+                end_sign_in(hinted, reason=SignIn.EndedReason.SIGNED_OUT, now=timezone.now())
+        response: HttpResponse = super().do_logout(application, post_logout_redirect_uri, state, token_user)
+        return response
+
+    def _held(self) -> SignIn | None:
+        return registration_session.current(self.request, now=timezone.now())
+
+    def _hinted(self, token_user: Any) -> SignIn | None:
+        sign_in = None if token_user is None or self.hinted_sid is None else find_sign_in(self.hinted_sid)
+        if sign_in is None or sign_in.user_id != token_user.pk:
+            return None
+        return sign_in if registration_session.is_live(sign_in, now=timezone.now()) else None
+
+    def _hint_is_of_another_session(self) -> bool:
+        current = sign_in_of_session(self.request)
+        return self.hinted_sid is not None and current is not None and self.hinted_sid != str(current.pk)
+
+
+def _is_too_old(claims: dict[str, Any]) -> bool:
+    if oauth2_settings.OIDC_RP_INITIATED_LOGOUT_ACCEPT_EXPIRED_TOKENS:
+        return False
+    return float(claims.get("exp", 0)) < timezone.now().timestamp()
+
+
+def _find_id_token(jti: Any) -> Any:
+    try:
+        key = UUID(str(jti))
+    except ValueError:
+        return None
+    return get_id_token_model().objects.select_related("application", "user").filter(jti=key).first()

@@ -1,0 +1,145 @@
+"""Back-channel logout (OpenID Connect Back-Channel Logout 1.0): the queue, and working it.
+
+Rows are written in the transaction that ends a sign-in, so that no crash loses one; they are delivered after it, by a
+task or by `manage.py tap deliver`, and never by the request. Each attempt claims its row by one conditional UPDATE
+whose row count decides, so that of any number of workers one sends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+from oauth2_provider.models import get_application_model
+
+from .contexts import parties_to_tell
+from .logout_token import CannotSign, logout_token
+from .models import CodeContext, LogoutDelivery, RelyingParty, TokenContext
+from .transport import NotDelivered, post_form
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from uuid import UUID
+
+    from ..models import SignIn
+
+    Clock = Callable[[], datetime]
+
+Status = LogoutDelivery.Status
+
+BACK_OFF = (
+    timedelta(seconds=30),
+    timedelta(minutes=2),
+    timedelta(minutes=10),
+    timedelta(hours=1),
+    timedelta(hours=6),
+)
+"""How long after each failed attempt the next one follows; after the last, the delivery is given up."""
+
+LEASE = timedelta(minutes=2)  # a worker that died in an attempt has lost its claim after this
+AT_ONCE = 500
+KEEP = timedelta(days=30)
+
+OK, NO_CONTENT, BAD_REQUEST = 200, 204, 400
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one attempt; WAITING: worth another."""
+
+    status: Status
+    text: str
+
+
+def queue_deliveries(sender: type[Any], sign_in: SignIn, **kwargs: Any) -> None:
+    """Receive `sign_in_ending`: note whom to tell, in the same transaction. One query, and one more if anybody is."""
+    LogoutDelivery.objects.bulk_create(
+        LogoutDelivery(
+            sign_in_id=sign_in.pk,
+            subject=str(sign_in.user_id),
+            client_id=party.client_id,
+            uri=party.backchannel_logout_uri,
+            names_sign_in=party.backchannel_logout_session_required,
+            created_at=sign_in.ended_at,
+            next_attempt_at=sign_in.ended_at,
+        )
+        for party in parties_to_tell(sign_in)
+    )
+
+
+def deliver_due(*, clock: Clock = timezone.now) -> dict[str, int]:
+    """Attempt every delivery that is due; return how many came to which end."""
+    counts = dict.fromkeys(Status, 0)
+    due = LogoutDelivery.objects.due(now=clock()).order_by("next_attempt_at")
+    for delivery_id in list(due.values_list("pk", flat=True)[:AT_ONCE]):
+        delivery = deliver(delivery_id, clock=clock)
+        if delivery is not None:
+            counts[Status(delivery.status)] += 1
+    return {f"logout tokens {status.value.replace('_', ' ')}": count for status, count in counts.items()}
+
+
+def deliver(delivery_id: UUID, *, clock: Clock = timezone.now) -> LogoutDelivery | None:
+    """Make one attempt at a delivery that is due and return it; None if it is not due, or somebody else has it."""
+    delivery = _claimed(delivery_id, now=clock())
+    if delivery is None:
+        return None
+    _note(delivery, _attempt(delivery, now=clock()), now=clock())
+    return delivery
+
+
+def _claimed(delivery_id: UUID, *, now: datetime) -> LogoutDelivery | None:
+    due = LogoutDelivery.objects.due(now=now).filter(pk=delivery_id)
+    if not due.update(next_attempt_at=now + LEASE, attempts=F("attempts") + 1):
+        return None
+    return LogoutDelivery.objects.filter(pk=delivery_id).first()
+
+
+def _attempt(delivery: LogoutDelivery, *, now: datetime) -> Outcome:
+    application = get_application_model().objects.filter(client_id=delivery.client_id).first()
+    if application is None:
+        return Outcome(Status.GIVEN_UP, "there is no such application")
+    try:
+        token = logout_token(delivery, application=application, now=now)
+        status = post_form(delivery.uri, {"logout_token": token})
+    except (CannotSign, NotDelivered) as error:
+        return Outcome(Status.WAITING, str(error))
+    if status in {OK, NO_CONTENT}:  # §2.8
+        return Outcome(Status.DELIVERED, str(status))
+    return Outcome(Status.REFUSED if status == BAD_REQUEST else Status.WAITING, str(status))
+
+
+def _note(delivery: LogoutDelivery, outcome: Outcome, *, now: datetime) -> None:
+    is_last = delivery.attempts > len(BACK_OFF)
+    status = Status.GIVEN_UP if outcome.status == Status.WAITING and is_last else outcome.status
+    changes = {
+        "status": status,
+        "last_outcome": outcome.text[:200],
+        "delivered_at": now if status == Status.DELIVERED else None,
+        "next_attempt_at": now + BACK_OFF[delivery.attempts - 1] if status == Status.WAITING else None,
+    }
+    for name, value in changes.items():
+        setattr(delivery, name, value)
+    # Who lost the claim, because the attempt took longer than the lease, has nothing to say any more.
+    LogoutDelivery.objects.waiting().filter(pk=delivery.pk, attempts=delivery.attempts).update(**changes)
+
+
+def forget_client(sender: type[Any], instance: Any, **kwargs: Any) -> None:
+    """Receive `post_delete` of an application: a later one of the same client id inherits nothing."""
+    of_client = {"client_id": instance.client_id}
+    with transaction.atomic():
+        RelyingParty.objects.filter(**of_client).delete()
+        for context in (CodeContext, TokenContext):
+            context._default_manager.filter(**of_client).delete()
+        LogoutDelivery.objects.waiting().filter(**of_client).update(
+            status=Status.GIVEN_UP, next_attempt_at=None, last_outcome="the application was deleted"
+        )
+
+
+def sweep(*, now: datetime) -> int:
+    """Delete deliveries that ended a month ago; return how many."""
+    deleted, _ = LogoutDelivery.objects.exclude(status=Status.WAITING).filter(created_at__lt=now - KEEP).delete()
+    return deleted
