@@ -31,6 +31,7 @@ DEFAULTS: dict[str, Any] = {
         "phishing_resistant": "phr",
     },
     "PASS_AMR": ("mfa", "tap"),
+    "REFRESH_TOKENS": "offline_access",
 }
 
 
@@ -97,6 +98,14 @@ class Settings:
         private `tap` says what it really was.
         """
         return tuple(self._read("PASS_AMR"))
+
+    @property
+    def refresh_tokens(self) -> str:
+        """`TAP_PROVIDER_REFRESH_TOKENS`: for which OpenID requests a code brings a refresh token.
+
+        `"offline_access"`, the default: for those that were granted that scope; `"always"`: for all.
+        """
+        return str(self._read("REFRESH_TOKENS"))
 
 
 settings = Settings()

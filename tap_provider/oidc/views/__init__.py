@@ -3,5 +3,14 @@
 from .authorization import AuthorizationView
 from .introspection import IntrospectTokenView
 from .logout import RPInitiatedLogoutView
+from .token import DeviceAuthorizationView, RevokeTokenView, TokenView, UserInfoView
 
-__all__ = ["AuthorizationView", "IntrospectTokenView", "RPInitiatedLogoutView"]
+__all__ = [
+    "AuthorizationView",
+    "DeviceAuthorizationView",
+    "IntrospectTokenView",
+    "RPInitiatedLogoutView",
+    "RevokeTokenView",
+    "TokenView",
+    "UserInfoView",
+]
