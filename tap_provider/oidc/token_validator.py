@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.utils import timezone
-from oauth2_provider.models import get_grant_model
+from oauth2_provider.models import get_device_grant_model, get_grant_model
 from oauth2_provider.oauth2_validators import OAuth2Validator
 from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidGrantError
 
@@ -26,6 +26,9 @@ from .tokens import CodeSpent, brings_refresh_token, cut_short, end_access_token
 
 if TYPE_CHECKING:
     from ..models import SignIn
+
+
+DEVICE_CODE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 
 
 class TokenEndpointValidator(OAuth2Validator):
@@ -74,6 +77,15 @@ class TokenEndpointValidator(OAuth2Validator):
         request_context.put(request, sign_in, code_digest="" if context is None else context.code_digest)
         return _is_good(sign_in, request)
 
+    def validate_grant_type(
+        self, client_id: str, grant_type: str, client: Any, request: Any, *args: Any, **kw: Any
+    ) -> bool:
+        if not super().validate_grant_type(client_id, grant_type, client, request, *args, **kw):
+            return False
+        if grant_type == DEVICE_CODE_GRANT:
+            _take_up_device(request)
+        return True
+
     def save_bearer_token(self, token: dict[str, Any], request: Any, *args: Any, **kwargs: Any) -> Any:
         """Bound tokens before they are stored and sent: it is one dictionary."""
         grant = request_context.exchanged(request)
@@ -119,6 +131,17 @@ def _is_good(sign_in: SignIn | None, request: Any) -> bool:
         return bool(getattr(request.user, "is_active", True))
     now = timezone.now()
     return bool(sign_in.user_id == request.user.pk) and is_live(sign_in, now=now) and lasts(sign_in, now=now)
+
+
+def _take_up_device(request: Any) -> None:
+    """Carry the sign-in that approved the device, whose code is its own client's (RFC 8628 §3.4)."""
+    device = get_device_grant_model().objects.filter(device_code=request.device_code).first()
+    if device is None or device.client_id != request.client.client_id:
+        raise InvalidGrantError(request=request)
+    sign_in = sign_in_of_code(device.device_code)
+    request_context.put(request, sign_in, code_digest=digest_of(device.device_code))
+    if not _is_good(sign_in, request):
+        raise InvalidGrantError(request=request)
 
 
 def _grant_of(code: str, request: Any) -> Any | None:

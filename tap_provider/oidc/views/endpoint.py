@@ -77,10 +77,10 @@ def error_response(error: OAuth2Error) -> JsonResponse:
     return JsonResponse(dict(error.twotuples), status=error.status_code, headers=error.headers)
 
 
-def refuse_malformed_parameters(request: HttpRequest, *, body: Iterable[tuple[Any, Any]]) -> None:
+def refuse_malformed_parameters(request: HttpRequest, *, body: Iterable[tuple[Any, Any]] = ()) -> None:
     """Raise an OAuth error for parameters that are repeated, cannot be decoded, or that no database could be asked for.
 
-    RFC 6749 §3.1, §3.2: none may be included more than once. `body` is what is read of it, form or not.
+    RFC 6749 §3.1, §3.2: none may be included more than once. `body` is what is read of one that is no form.
     """
     if _BROKEN_ESCAPE.search(request.META.get("QUERY_STRING", "")):
         raise InvalidRequestError("The query cannot be decoded.")

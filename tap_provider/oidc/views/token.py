@@ -1,22 +1,20 @@
-"""The token endpoint and those beside it: revocation (RFC 7009), userinfo, device authorization (RFC 8628)."""
+"""The token endpoint and those beside it: revocation (RFC 7009) and userinfo (OpenID Connect Core §5.3)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from oauth2_provider.models import get_access_token_model
-from oauth2_provider.views import DeviceAuthorizationView as ToolkitDeviceAuthorizationView
+from oauth2_provider.models import get_access_token_model, get_device_grant_model
 from oauth2_provider.views import RevokeTokenView as ToolkitRevokeTokenView
 from oauth2_provider.views import TokenView as ToolkitTokenView
 from oauth2_provider.views import UserInfoView as ToolkitUserInfoView
 from oauthlib.oauth2.rfc6749.errors import InvalidGrantError, InvalidRequestError
 
+from ..token_validator import DEVICE_CODE_GRANT
 from .endpoint import OAuthEndpointMixin
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
-
-DEVICE_CODE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 
 
 class TokenView(OAuthEndpointMixin, ToolkitTokenView):
@@ -37,6 +35,15 @@ class TokenView(OAuthEndpointMixin, ToolkitTokenView):
             raise InvalidGrantError from error  # revoked since: its code was used again at the same moment
         return response
 
+    def device_flow_token_response(
+        self, request: HttpRequest, device_code: str, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        device = get_device_grant_model().objects.filter(device_code=device_code).first()
+        if device is not None:
+            device.is_expired()  # notes it where it is so; the toolkit asks for the note alone (RFC 8628 §3.5)
+        response: HttpResponse = super().device_flow_token_response(request, device_code, *args, **kwargs)
+        return response
+
 
 class RevokeTokenView(OAuthEndpointMixin, ToolkitRevokeTokenView):
     pass
@@ -45,11 +52,3 @@ class RevokeTokenView(OAuthEndpointMixin, ToolkitRevokeTokenView):
 class UserInfoView(OAuthEndpointMixin, ToolkitUserInfoView):
     authenticates_clients = False
     reads_a_form = False
-
-
-class DeviceAuthorizationView(OAuthEndpointMixin, ToolkitDeviceAuthorizationView):
-    def create_device_authorization_response(self, request: HttpRequest) -> tuple[Any, Any, int]:
-        headers, response, status = super().create_device_authorization_response(request)
-        if isinstance(response, dict):
-            response.pop("scope", None)  # oauthlib 4 echoes it, and the toolkit does not know what to do with it
-        return headers, response, status
