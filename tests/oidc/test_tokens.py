@@ -319,7 +319,7 @@ def test_refresh__of_a_deactivated_user_is_refused_at_every_turn(kim: Any, full:
     assert intranet.introspect(tokens.access_token) == {"active": False}
 
 
-# Refresh tokens (OpenID Connect Core §11; docs/decisions/0010)
+# Refresh tokens (OpenID Connect Core §11)
 
 
 @pytest.mark.parametrize(
