@@ -167,7 +167,7 @@ def _misshapen_settings() -> Iterator[CheckMessage]:
         told = getattr(django_settings, PREFIX + name, ())
         if not isinstance(told, list | tuple | set | frozenset) or not all(isinstance(item, str) for item in told):
             yield Error(f"{PREFIX}{name} is a list of strings.", id=E010)
-    if getattr(django_settings, f"{PREFIX}REFRESH_TOKENS", "always") not in {"always", "offline_access"}:
+    if getattr(django_settings, f"{PREFIX}REFRESH_TOKENS", "always") not in ("always", "offline_access"):
         yield Error(f"{PREFIX}REFRESH_TOKENS is 'offline_access' or 'always'.", id=E010)
 
 
