@@ -170,6 +170,8 @@ def _misshapen_settings() -> Iterator[CheckMessage]:
             yield Error(f"{PREFIX}{name} is a list of strings.", id=E010)
         elif name == "BACKCHANNEL_NETWORKS":
             yield from _no_networks(told)
+    if getattr(django_settings, f"{PREFIX}REFRESH_TOKENS", "always") not in ("always", "offline_access"):
+        yield Error(f"{PREFIX}REFRESH_TOKENS is 'offline_access' or 'always'.", id=E010)
 
 
 def _no_networks(told: Iterable[str]) -> Iterator[CheckMessage]:

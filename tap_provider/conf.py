@@ -33,6 +33,7 @@ DEFAULTS: dict[str, Any] = {
     },
     "PASS_AMR": ("mfa", "tap"),
     "BACKCHANNEL_NETWORKS": (),
+    "REFRESH_TOKENS": "offline_access",
 }
 
 
@@ -107,6 +108,14 @@ class Settings:
         Networks such as `"10.0.0.0/8"`. Plain http is spoken to loopback addresses only, if they are listed.
         """
         return tuple(ip_network(network) for network in self._read("BACKCHANNEL_NETWORKS"))
+
+    @property
+    def refresh_tokens(self) -> str:
+        """`TAP_PROVIDER_REFRESH_TOKENS`: for which OpenID requests a code brings a refresh token.
+
+        `"offline_access"`, the default: for those that were granted that scope; `"always"`: for all.
+        """
+        return str(self._read("REFRESH_TOKENS"))
 
 
 settings = Settings()

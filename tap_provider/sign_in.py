@@ -30,7 +30,7 @@ SESSION_KEY = "tap_provider_sign_in"
 OVERDUE_AT_ONCE = 500
 
 sign_in_ending = Signal()
-"""Sent inside the transaction that ends a sign-in, however it ends: `sign_in_ending(sender, sign_in)`.
+"""Sent inside the transaction that ends a sign-in, however it ends: `sign_in_ending(sender, sign_in, now)`.
 
 For our own apps above this one, which must not miss an ending even if the process dies with the commit: what a receiver
 writes is committed with the ending or not at all, and what it raises undoes the ending. Observers have
@@ -190,7 +190,7 @@ def end_sign_ins(
                 sign_in_id=sign_in.pk,
                 reason=str(reason),
             )
-            sign_in_ending.send(sender=SignIn, sign_in=sign_in)
+            sign_in_ending.send(sender=SignIn, sign_in=sign_in, now=now)
             signals.send_after_commit(signals.sign_in_ended, sender=SignIn, sign_in=sign_in)
         ended += 1
     return ended

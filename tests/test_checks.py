@@ -189,6 +189,9 @@ def test_check_databases__warns_of_a_database_that_has_not_been_tried(monkeypatc
         ("BACKCHANNEL_NETWORKS", ["intranet"], ["tap_provider.E010"]),
         ("PASS_AMR", "tap", ["tap_provider.E010"]),
         ("REGISTRABLE_METHODS", "totp", ["tap_provider.E010"]),
+        ("REFRESH_TOKENS", "always", []),
+        ("REFRESH_TOKENS", "never", ["tap_provider.E010"]),
+        ("REFRESH_TOKENS", ["always"], ["tap_provider.E010"]),
     ],
 )
 def test_check_settings__names_what_is_wrong(settings: Any, name: str, value: Any, expected: list[str]) -> None:

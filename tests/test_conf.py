@@ -42,6 +42,7 @@ def test_settings__defaults() -> None:
     assert settings.registration_views == frozenset()
     assert settings.registrable_methods == ("passkey", "totp")
     assert settings.pass_amr == ("mfa", "tap")
+    assert settings.refresh_tokens == "offline_access"
     assert settings.acr_values == {
         "single_factor": "urn:oasis:names:tc:SAML:2.0:ac:classes:Password",
         "multi_factor": "http://schemas.openid.net/pape/policies/2007/06/multi-factor",
@@ -59,6 +60,7 @@ def test_settings__defaults() -> None:
         ("REGISTRABLE_METHODS", ["totp"], "registrable_methods", ("totp",)),
         ("PASS_AMR", ["tap"], "pass_amr", ("tap",)),
         ("BACKCHANNEL_NETWORKS", ["10.0.0.0/8"], "backchannel_networks", (ip_network("10.0.0.0/8"),)),
+        ("REFRESH_TOKENS", "always", "refresh_tokens", "always"),
     ],
 )
 def test_settings__are_read_live(name: str, value: Any, read: str, told: Any) -> None:

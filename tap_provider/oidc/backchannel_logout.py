@@ -55,7 +55,7 @@ class Outcome:
     text: str
 
 
-def queue_deliveries(sender: type[Any], sign_in: SignIn, **kwargs: Any) -> None:
+def queue_deliveries(sender: type[Any], sign_in: SignIn, now: datetime, **kwargs: Any) -> None:
     """Receive `sign_in_ending`: note whom to tell, in the same transaction. One query, and one more if anybody is."""
     LogoutDelivery.objects.bulk_create(
         LogoutDelivery(
@@ -64,8 +64,8 @@ def queue_deliveries(sender: type[Any], sign_in: SignIn, **kwargs: Any) -> None:
             client_id=party.client_id,
             uri=party.backchannel_logout_uri,
             names_sign_in=party.backchannel_logout_session_required,
-            created_at=sign_in.ended_at,
-            next_attempt_at=sign_in.ended_at,
+            created_at=now,
+            next_attempt_at=now,
         )
         for party in parties_to_tell(sign_in)
     )

@@ -8,10 +8,17 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
-from oauth2_provider.models import get_access_token_model, get_grant_model, get_refresh_token_model
+from oauth2_provider.models import (
+    get_access_token_model,
+    get_device_grant_model,
+    get_grant_model,
+    get_id_token_model,
+    get_refresh_token_model,
+)
 
 from ..registration_session import is_live
 from ..sign_in import note_pass, of_pass
@@ -25,15 +32,19 @@ if TYPE_CHECKING:
     from ..models import SignIn
 
 __all__ = [
+    "context_of_token",
     "digest_of",
     "is_live",
     "parties_to_tell",
     "remember_code",
     "remember_tokens",
+    "revoke_tokens_of_code",
     "sign_in_of_code",
     "sign_in_of_token",
     "sweep",
 ]
+
+ContextT = TypeVar("ContextT", bound=Context)
 
 KEEP = timedelta(days=1)
 AT_ONCE = 500
@@ -57,10 +68,10 @@ def remember_code(code: str, sign_in: SignIn, *, client_id: str, now: datetime, 
 
 
 def remember_tokens(
-    tokens: Iterable[str], sign_in: SignIn, *, client_id: str, now: datetime, code: str | None = None
+    tokens: Iterable[str], sign_in: SignIn, *, client_id: str, now: datetime, code_digest: str = ""
 ) -> None:
-    """Note which sign-in these tokens come from, and by which code. One statement."""
-    told = {"client_id": client_id, "created_at": now, "code_digest": "" if code is None else digest_of(code)}
+    """Note which sign-in these tokens come from, and by which code in the end. One statement."""
+    told = {"client_id": client_id, "created_at": now, "code_digest": code_digest}
     rows = [TokenContext(digest=digest_of(token), **told, **_snapshot(sign_in)) for token in tokens]
     TokenContext.objects.bulk_create(rows, ignore_conflicts=True)
 
@@ -71,7 +82,8 @@ def _snapshot(sign_in: SignIn) -> dict[str, Any]:
 
 def sign_in_of_code(code: str) -> SignIn | None:
     """Return the sign-in behind an authorization code as it was then, with its user. One query."""
-    return _sign_in_of(CodeContext, code)
+    context = _find(CodeContext, code)
+    return None if context is None else context.sign_in
 
 
 def sign_in_of_token(token: str) -> SignIn | None:
@@ -79,7 +91,13 @@ def sign_in_of_token(token: str) -> SignIn | None:
 
     One query.
     """
-    return _sign_in_of(TokenContext, token)
+    context = context_of_token(token)
+    return None if context is None else context.sign_in
+
+
+def context_of_token(token: str) -> TokenContext | None:
+    """Return what is kept of a token, its sign-in as it was at its code. One query."""
+    return _find(TokenContext, token)
 
 
 def parties_to_tell(sign_in: SignIn) -> QuerySet[RelyingParty]:
@@ -91,15 +109,37 @@ def parties_to_tell(sign_in: SignIn) -> QuerySet[RelyingParty]:
     return RelyingParty.objects.exclude(backchannel_logout_uri="").filter(codes | tokens)
 
 
+def revoke_tokens_of_code(code_digest: str, *, client_id: str) -> None:
+    """Revoke what this client got by this code, and whatever was refreshed from it (RFC 6749 §4.1.2).
+
+    Nothing where the client got nothing by it: one query then.
+    """
+    issued = TokenContext.objects.filter(code_digest=code_digest, client_id=client_id)
+    digests = list(issued.values_list("digest", flat=True))
+    if not digests:
+        return
+    access_tokens = get_access_token_model().objects.filter(token_checksum__in=digests)
+    with transaction.atomic():
+        id_tokens = list(access_tokens.exclude(id_token=None).values_list("id_token_id", flat=True))
+        # Refresh tokens first, as the toolkit itself takes its locks.
+        for refresh_token in get_refresh_token_model().objects.filter(token_checksum__in=digests, revoked=None):
+            refresh_token.revoke()
+        access_tokens.delete()
+        get_id_token_model().objects.filter(pk__in=id_tokens).delete()
+
+
 def sweep(*, now: datetime) -> int:
     """Delete contexts of old codes, and of tokens that exist no more; return how many.
 
     While a sign-in has not ended, one context of each client stays: a relying party's own session outlives its codes
     and tokens, and it is to be told of the end.
     """
-    # Codes live for a minute, unless the site says otherwise: the few that live are spared.
-    live = get_grant_model().objects.filter(expires__gt=now).values_list("code", flat=True)
-    old = CodeContext.objects.filter(created_at__lt=now - KEEP).exclude(digest__in=[digest_of(code) for code in live])
+    # Codes live for a minute, those of devices for half an hour, unless the site says otherwise: the few that live are
+    # spared.
+    codes_of_grants = get_grant_model().objects.filter(expires__gt=now).values_list("code", flat=True)
+    codes_of_devices = get_device_grant_model().objects.filter(expires__gt=now).values_list("device_code", flat=True)
+    live = [digest_of(code) for code in (*codes_of_grants, *codes_of_devices)]
+    old = CodeContext.objects.filter(created_at__lt=now - KEEP).exclude(digest__in=live)
     gone = TokenContext.objects.filter(
         ~Exists(get_access_token_model().objects.filter(token_checksum=OuterRef("digest"))),
         ~Exists(get_refresh_token_model().objects.filter(token_checksum=OuterRef("digest"))),
@@ -129,13 +169,12 @@ def _delete(rows: QuerySet[Any]) -> int:
     return deleted
 
 
-def _sign_in_of(model: type[Context], secret: str) -> SignIn | None:
+def _find(model: type[ContextT], secret: str) -> ContextT | None:
     contexts = model._default_manager.select_related("sign_in__user").annotate(**of_pass("sign_in__pass_id"))
     context = contexts.filter(digest=digest_of(secret)).first()
     if context is None:
         return None
-    sign_in: SignIn = context.sign_in
-    note_pass(sign_in, context)
+    note_pass(context.sign_in, context)
     for name in SNAPSHOT:
-        setattr(sign_in, name, getattr(context, name))
-    return sign_in
+        setattr(context.sign_in, name, getattr(context, name))
+    return context

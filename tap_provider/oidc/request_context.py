@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 ATTRIBUTE = "tap_sign_in"
-BY_CODE = "tap_exchanges_code"
+CODE_DIGEST = "tap_code_digest"
+GRANT = "tap_grant"
+EXCHANGED = "tap_exchanged"
 
 
 @dataclass
@@ -32,23 +34,43 @@ class AuthorizationMoment:
 current_moment: ContextVar[AuthorizationMoment | None] = ContextVar("tap_authorization_moment", default=None)
 
 
-def put(oauth_request: Any, sign_in: SignIn | None) -> None:
-    """Let this oauthlib request carry this sign-in; None shadows whatever the client sent under that name."""
+def put(oauth_request: Any, sign_in: SignIn | None, *, code_digest: str = "") -> None:
+    """Let this oauthlib request carry this sign-in, and the code that it goes back to.
+
+    None shadows whatever the client sent under that name.
+    """
     oauth_request.__dict__[ATTRIBUTE] = sign_in
-
-
-def put_by_code(oauth_request: Any, sign_in: SignIn | None) -> None:
-    """The same, for a request that exchanges a code; `grant_type` would be what the client says of itself."""
-    put(oauth_request, sign_in)
-    oauth_request.__dict__[BY_CODE] = True
-
-
-def exchanges_code(oauth_request: Any) -> bool:
-    """Tell whether this request has presented a valid authorization code."""
-    return oauth_request.__dict__.get(BY_CODE) is True
+    oauth_request.__dict__[CODE_DIGEST] = code_digest
 
 
 def take(oauth_request: Any) -> SignIn | None:
     """Return the sign-in that we have put there; what a client sends is never one."""
     carried = oauth_request.__dict__.get(ATTRIBUTE)
     return carried if isinstance(carried, SignIn) else None
+
+
+def code_digest_of(oauth_request: Any) -> str:
+    """Return the digest of the code that this request goes back to; empty where none is known."""
+    digest: str = oauth_request.__dict__.get(CODE_DIGEST, "")
+    return digest
+
+
+def put_grant(oauth_request: Any, grant: Any) -> None:
+    """Keep the toolkit's grant, which it would look up again for each thing that it wants to know of a code."""
+    oauth_request.__dict__[GRANT] = grant
+
+
+def take_grant(oauth_request: Any, code: Any) -> Any | None:
+    """Return the grant of this very code, if it is kept here."""
+    grant = oauth_request.__dict__.get(GRANT)
+    return grant if grant is not None and grant.code == code else None
+
+
+def put_exchanged(oauth_request: Any, grant: Any) -> None:
+    """Note that this request has presented this valid grant; `grant_type` would be what the client says of itself."""
+    oauth_request.__dict__[EXCHANGED] = grant
+
+
+def exchanged(oauth_request: Any) -> Any | None:
+    """Return the grant that this request has presented as a valid authorization code."""
+    return oauth_request.__dict__.get(EXCHANGED)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from base64 import urlsafe_b64decode
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from oauth2_provider.oauth2_validators import OAuth2Validator
 from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidScopeError
 
 from ..authentication_context import context_of
@@ -18,17 +14,22 @@ from ..hooks import get_hooks
 from ..sign_in import find_sign_in
 from . import request_context
 from .authorization_checks import has_consented
-from .contexts import is_live, remember_code, remember_tokens, sign_in_of_code, sign_in_of_token
+from .contexts import is_live, remember_code, sign_in_of_token
+from .id_tokens import unverified_claims
 from .models import may_host_registration
+from .token_validator import TokenEndpointValidator
+from .tokens import end_of
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from ..models import SignIn
 
 REGISTRATION_SCOPES = frozenset({"openid", "profile", "email", "method_registration"})
 """All that a client is granted from a registration-only session."""
 
 
-class TapOAuth2Validator(OAuth2Validator):
+class TapOAuth2Validator(TokenEndpointValidator):
     # At the authorization endpoint.
 
     def validate_silent_login(self, request: Any) -> bool:
@@ -69,40 +70,7 @@ class TapOAuth2Validator(OAuth2Validator):
         except IntegrityError:  # the return was used up by another tab just now
             raise CustomOAuth2Error(error="login_required", request=request) from None
 
-    # At the token endpoint.
-
-    def validate_code(self, client_id: str, code: str, client: Any, request: Any, *args: Any, **kw: Any) -> bool:
-        request_context.put(request, None)
-        if not super().validate_code(client_id, code, client, request, *args, **kw):
-            return False
-        sign_in = sign_in_of_code(code)
-        request_context.put_by_code(request, sign_in)
-        return _is_good(sign_in, request)
-
-    def validate_refresh_token(self, refresh_token: str, client: Any, request: Any, *args: Any, **kw: Any) -> bool:
-        request_context.put(request, None)
-        if not super().validate_refresh_token(refresh_token, client, request, *args, **kw):
-            return False
-        sign_in = sign_in_of_token(refresh_token)
-        request_context.put(request, sign_in)
-        return _is_good(sign_in, request)
-
-    def save_bearer_token(self, token: dict[str, Any], request: Any, *args: Any, **kwargs: Any) -> Any:
-        """Bound the tokens of a registration-only session before they are stored and sent: it is one dictionary."""
-        sign_in = request_context.take(request)
-        now = timezone.now()
-        if sign_in is not None and sign_in.is_registration_only:
-            if not request_context.exchanges_code(request):  # the last gate of whatever needs no code
-                raise CustomOAuth2Error(error="login_required", request=request)
-            token.pop("refresh_token", None)
-            token["expires_in"] = min(int(token["expires_in"]), _seconds_left(sign_in, now=now))
-        with transaction.atomic():  # likewise
-            result = super().save_bearer_token(token, request, *args, **kwargs)
-            if sign_in is not None:
-                issued = [token[key] for key in ("access_token", "refresh_token") if token.get(key)]
-                code = request.code if request_context.exchanges_code(request) else None
-                remember_tokens(issued, sign_in, client_id=request.client.client_id, now=now, code=code)
-        return result
+    # What ID tokens tell.
 
     def get_id_token_dictionary(self, token: Any, token_handler: Any, request: Any) -> tuple[dict[str, Any], datetime]:
         """Tell the context of the sign-in behind this request, and nothing where none is known.
@@ -114,11 +82,11 @@ class TapOAuth2Validator(OAuth2Validator):
         sign_in = request_context.take(request)
         if sign_in is None:
             return claims, expires_at
-        context = context_of(sign_in)
-        claims.update(context.claims)
-        if context.deadline is not None and context.deadline < expires_at:
-            expires_at = context.deadline
-            claims["exp"] = int(expires_at.timestamp())
+        claims.update(context_of(sign_in).claims)
+        end = end_of(sign_in)
+        if end is not None and end < expires_at:
+            expires_at = end
+            claims["exp"] = int(end.timestamp())
         return claims, expires_at
 
     # At every use.
@@ -130,9 +98,10 @@ class TapOAuth2Validator(OAuth2Validator):
 
     def validate_id_token(self, token: str, scopes: Any, request: Any) -> bool:
         """The toolkit takes an ID token for a bearer token too: it ends with the sign-in that it names."""
-        if not super().validate_id_token(token, scopes, request):
+        claims = unverified_claims(token or "")
+        if claims is None or not super().validate_id_token(token, scopes, request):
             return False
-        sid = _claims_of_verified(token).get("sid")
+        sid = claims.get("sid")
         sign_in = None if sid is None else find_sign_in(sid)
         if sign_in is None:
             good = sid is None and bool(request.user.is_active)
@@ -158,12 +127,6 @@ class TapOAuth2Validator(OAuth2Validator):
         return [*super().get_discovery_claims(request), *told]
 
 
-def _is_good(sign_in: SignIn | None, request: Any) -> bool:
-    if sign_in is None:  # from before the installation, or by a grant without a session
-        return bool(getattr(request.user, "is_active", True))
-    return bool(sign_in.user_id == request.user.pk) and is_live(sign_in, now=timezone.now())
-
-
 def is_token_live(token: str, user: Any | None, *, now: datetime) -> bool:
     """Tell whether an unexpired access token is still good: its user active, its sign-in alive."""
     if user is None:  # client credentials: nobody signed in
@@ -178,13 +141,6 @@ def _refuse(request: Any) -> bool:
     return False
 
 
-def _claims_of_verified(token: str) -> dict[str, Any]:
-    # The toolkit has just checked the signature, and keeps the claims to itself.
-    payload = token.split(".")[1]
-    claims: dict[str, Any] = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    return claims
-
-
 def _refuse_unless_answerable(sign_in: SignIn, request: Any, *, now: datetime) -> None:
     answerable = is_live(sign_in, now=now) and sign_in.user_id == request.user.pk
     if sign_in.is_registration_only:
@@ -195,8 +151,3 @@ def _refuse_unless_answerable(sign_in: SignIn, request: Any, *, now: datetime) -
         raise CustomOAuth2Error(
             error="login_required", description="The session does not allow an answer to this client.", request=request
         )
-
-
-def _seconds_left(sign_in: SignIn, *, now: datetime) -> int:
-    deadline = sign_in.deadline or datetime.max.replace(tzinfo=UTC)
-    return max(1, (deadline - now) // timedelta(seconds=1))

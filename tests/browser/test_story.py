@@ -118,6 +118,29 @@ def test_story__authenticator_app_then_password_and_code(demo: dict[str, Any], n
     assert sign_in_at_relying_party(robin, demo, "ordinary")["claims"]["amr"] == ["mfa", "otp", "pwd"]
 
 
+def test_step_up__a_password_is_raised_by_the_passkey(
+    demo: dict[str, Any], new_person: Callable[..., Page]
+) -> None:
+    robin = new_person()
+    robin.add_init_script(WITHOUT_AUTOFILL)
+    use_pass(robin, demo["sign_in_with_pass_url"], demo["user"]["upn"], demo["pass"]["passcode"])
+    add_authenticator(robin)
+    robin.locator("#passkey-register-button").click()
+    robin.wait_for_url("**registered=passkey**")
+    robin.get_by_role("button", name="Finish").click()
+    robin.get_by_label("User name").fill(demo["user"]["upn"])
+    robin.get_by_label("Password").fill(demo["user"]["password"])
+    robin.get_by_role("button", name="Sign in with password").click()
+    robin.wait_for_url(demo["base_url"] + "/")
+
+    robin.goto(demo["relying_party_url"] + "/vault/")
+    expect(robin.get_by_role("heading", name="Confirm that it is you")).to_be_visible()
+    robin.locator("#passkey-verification-button").click()
+    robin.wait_for_url(demo["relying_party_url"] + "/vault/")
+    claims = robin.request.get(demo["relying_party_url"] + "/claims.json").json()["claims"]
+    assert claims["acr"] in {"phr", MULTI_FACTOR}
+
+
 def test_sign_in__passkey_is_offered_by_the_browser_itself(
     demo: dict[str, Any], new_person: Callable[..., Page]
 ) -> None:

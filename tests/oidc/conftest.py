@@ -108,7 +108,7 @@ class Party:
             "response_type": "code",
             "client_id": self.client_id,
             "redirect_uri": REDIRECT_URI,
-            "scope": "openid profile email",
+            "scope": "openid profile email offline_access",
             "state": secrets.token_urlsafe(8),
             "nonce": secrets.token_urlsafe(8),
             "code_challenge": challenge,

@@ -107,12 +107,14 @@ def test_checks__each_has_a_name_and_the_section_that_asks_for_it() -> None:
 # max_age (OpenID Connect Core 1.0 §3.1.2.1).
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_max_age__recent_enough_is_answered_with_the_time(full: Client, intranet: Party) -> None:
     asked = intranet.request(max_age="300")
     claims = claims_of(intranet, aged(full, 299 * SECOND), asked)
     assert claims["auth_time"] == int(sign_in_of(full).authenticated_at.timestamp())  # type: ignore[union-attr]
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 @pytest.mark.parametrize("asked_age", ["0", "299"])
 def test_max_age__too_old_signs_in_again_and_really_newer(asked_age: str, full: Client, intranet: Party) -> None:
     aged(full, 300 * SECOND)
@@ -124,6 +126,7 @@ def test_max_age__too_old_signs_in_again_and_really_newer(asked_age: str, full: 
     assert claims["sid"] == str(before.pk)
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_max_age__going_back_without_signing_in_is_an_error_and_no_loop(full: Client, intranet: Party) -> None:
     """As by a login page with `redirect_authenticated_user`, or by hand."""
     asked = intranet.request(max_age="0")
@@ -133,6 +136,7 @@ def test_max_age__going_back_without_signing_in_is_an_error_and_no_loop(full: Cl
     assert is_sign_in_page(full.get(asked.url))  # the request itself may be made again
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_max_age__the_return_is_good_once(full: Client, intranet: Party) -> None:
     asked = intranet.request(max_age="0")
     back = sign_in_again(full, full.get(asked.url)).headers["Location"]
@@ -140,6 +144,7 @@ def test_max_age__the_return_is_good_once(full: Client, intranet: Party) -> None
     assert is_sign_in_page(full.get(back))
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_max_age__the_return_is_good_for_this_request_only(full: Client, intranet: Party) -> None:
     back = sign_in_again(full, full.get(intranet.request(max_age="0").url)).headers["Location"]
     signed = parse_qs(urlsplit(back).query)["tap_return"][0]
@@ -147,6 +152,7 @@ def test_max_age__the_return_is_good_for_this_request_only(full: Client, intrane
     assert is_sign_in_page(full.get(f"{other.url}&{urlencode({'tap_return': signed})}"))
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_max_age__the_return_is_good_for_half_an_hour(
     full: Client, intranet: Party, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,6 +161,7 @@ def test_max_age__the_return_is_good_for_half_an_hour(
     assert is_sign_in_page(full.get(back))
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 @pytest.mark.parametrize(
     "forged", ["", "x", "a:b:c", signing.dumps(["i", "f", 0.0, False, ""], salt="another")], ids=range(4)
 )
@@ -163,12 +170,14 @@ def test_max_age__a_forged_return_is_none(forged: str, full: Client, intranet: P
     assert is_sign_in_page(full.get(f"{asked.url}&{urlencode({'tap_return': forged})}"))
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_max_age__anonymous_visitors_sign_in_once(kim: Any, intranet: Party) -> None:
     browser, asked = Client(), intranet.request(max_age="0")
     back = sign_in_again(browser, browser.get(asked.url))
     assert "auth_time" in claims_of(intranet, browser, asked, back.headers["Location"])
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_max_age__signing_in_as_somebody_else_is_newer_too(full: Client, admin: Any, intranet: Party) -> None:
     """Django flushes the session then; what was signed travels in the address."""
     asked = intranet.request(max_age="0")
@@ -176,22 +185,26 @@ def test_max_age__signing_in_as_somebody_else_is_newer_too(full: Client, admin: 
     assert claims_of(intranet, full, asked, back.headers["Location"])["sub"] == str(admin.pk)
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_max_age__silently_too_old_is_login_required(full: Client, intranet: Party) -> None:
     aged(full, HOUR)
     assert error_of(full, intranet.request(max_age="3599", prompt="none")) == "login_required"
     assert "code" in answer_of(full.get(intranet.request(max_age="3700", prompt="none").url))
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 @pytest.mark.parametrize("sent", ["-1", "abc", "1.5", ""])
 def test_max_age__that_is_no_number_is_invalid(sent: str, full: Client, intranet: Party) -> None:
     assert error_of(full, intranet.request(max_age=sent)) == "invalid_request"
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_max_age__huge_is_never_too_old(full: Client, intranet: Party) -> None:
     aged(full, 1000 * HOUR)
     assert "code" in answer_of(full.get(intranet.request(max_age="9" * 40).url))
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_max_age__holds_for_the_consent_post_too(full: Client, make_party: Callable[..., Party]) -> None:
     party = make_party("asks-first", skip_authorization=False)
     asked = party.request(max_age="300")
@@ -203,6 +216,7 @@ def test_max_age__holds_for_the_consent_post_too(full: Client, make_party: Calla
     assert "code" in answer_of(full.post(back, fields))
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_max_age__zero_gets_through_the_consent_page(full: Client, make_party: Callable[..., Party]) -> None:
     party = make_party("asks-first", skip_authorization=False)
     asked = party.request(max_age="0")
@@ -214,6 +228,7 @@ def test_max_age__zero_gets_through_the_consent_page(full: Client, make_party: C
     assert is_sign_in_page(full.post(back, {**fields, "allow": "Authorize"}))  # once
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_max_age__of_an_adopted_session_is_too_old(kim: Any, intranet: Party) -> None:
     """Nobody knows when it began."""
     browser = session_from_before(kim)
@@ -223,6 +238,7 @@ def test_max_age__of_an_adopted_session_is_too_old(kim: Any, intranet: Party) ->
     assert "auth_time" in claims_of(intranet, browser, asked, back.headers["Location"])
 
 
+@pytest.mark.compliance("OpenID Connect Dynamic Client Registration 1.0 §2")
 def test_max_age__of_the_client_holds_where_the_request_says_none(full: Client, intranet: Party) -> None:
     """OpenID Connect Dynamic Client Registration 1.0 §2, default_max_age."""
     RelyingParty.objects.update(default_max_age=60)
@@ -231,6 +247,7 @@ def test_max_age__of_the_client_holds_where_the_request_says_none(full: Client, 
     assert "code" in answer_of(full.get(intranet.request(prompt="none", max_age="180").url))
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_max_age__of_a_registration_only_session(holder: Client, portal: Party) -> None:
     """The holder of a multi-use pass signs in with it again."""
     aged(holder, 2 * MINUTE)
@@ -242,6 +259,7 @@ def test_max_age__of_a_registration_only_session(holder: Client, portal: Party) 
 # auth_time and acr requested as claims (§5.5.1).
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §5.5.1")
 def test_claims__essential_auth_time_of_an_adopted_session_signs_in(kim: Any, intranet: Party) -> None:
     browser = session_from_before(kim)
     wish = json.dumps({"id_token": {"auth_time": {"essential": True}}})
@@ -251,12 +269,14 @@ def test_claims__essential_auth_time_of_an_adopted_session_signs_in(kim: Any, in
     assert "auth_time" in claims_of(intranet, browser, asked, back.headers["Location"])
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §5.5.1")
 def test_claims__auth_time_and_amr_are_told_when_asked_for(full: Client, intranet: Party) -> None:
     asked = intranet.request(claims=json.dumps({"id_token": {"auth_time": None, "amr": None}}))
     claims = claims_of(intranet, full, asked)
     assert (claims["amr"], "auth_time" in claims) == (["pwd"], True)
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §5.5")
 @pytest.mark.parametrize("sent", ["{", "[1]", '{"id_token": 5}', '{"id_token": {"acr": {"essential": "x"}}}'])
 @pytest.mark.parametrize("prompt", [None, "none"])
 def test_claims__malformed_is_invalid(sent: str, prompt: str | None, full: Client, intranet: Party) -> None:
@@ -264,6 +284,7 @@ def test_claims__malformed_is_invalid(sent: str, prompt: str | None, full: Clien
     assert error_of(full, intranet.request(claims=sent, prompt=prompt)) == "invalid_request"
 
 
+@pytest.mark.compliance("RFC 6749 §4.1.2.1")
 def test_malformed__is_told_before_what_the_toolkit_finds(full: Client, intranet: Party) -> None:
     """The order of the tables: what cannot be read cannot be judged."""
     asked = intranet.request(max_age="x", scope="unknown", code_challenge=None)
@@ -271,6 +292,7 @@ def test_malformed__is_told_before_what_the_toolkit_finds(full: Client, intranet
     assert "max_age" in answer_of(full.get(asked.url))["error_description"]
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §5.5.1")
 def test_claims__sub_of_somebody_else_is_not_answered(full: Client, intranet: Party, admin: Any, kim: Any) -> None:
     """§5.5.1: a value requested for `sub` names who must be signed in."""
 
@@ -285,41 +307,49 @@ def test_claims__sub_of_somebody_else_is_not_answered(full: Client, intranet: Pa
 # prompt (§3.1.2.1).
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.6")
 def test_prompt_none__anonymous_is_login_required(intranet: Party) -> None:
     assert error_of(Client(), intranet.request(prompt="none")) == "login_required"
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.6")
 def test_prompt_none__without_consent_is_consent_required(full: Client, make_party: Callable[..., Party]) -> None:
     party = make_party("asks-first", skip_authorization=False)
     assert error_of(full, party.request(prompt="none")) == "consent_required"
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.6")
 def test_prompt_none__what_a_step_up_would_reach_is_interaction_required(
     full: Client, intranet: Party, app: TOTPDevice
 ) -> None:
     assert error_of(full, intranet.request(prompt="none", claims=essential(MULTI_FACTOR_ACR))) == "interaction_required"
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.6")
 def test_prompt_none__granted_is_a_code(full: Client, intranet: Party) -> None:
     assert "code" in answer_of(full.get(intranet.request(prompt="none").url))
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.6")
 @pytest.mark.parametrize("prompt", ["none login", "none consent", "login none select_account"])
 def test_prompt_none__with_anything_else_is_invalid(prompt: str, full: Client, intranet: Party) -> None:
     assert error_of(full, intranet.request(prompt=prompt)) == "invalid_request"
     assert error_of(Client(), intranet.request(prompt=prompt)) == "invalid_request"
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 @pytest.mark.parametrize("prompt", ["never", "LOGIN", "login never"])
 def test_prompt__unknown_is_invalid(prompt: str, full: Client, intranet: Party) -> None:
     assert error_of(full, intranet.request(prompt=prompt)) == "invalid_request"
 
 
+@pytest.mark.compliance("Initiating User Registration via OpenID Connect 1.0 §4.1")
 def test_prompt_create__is_unknown_where_it_is_off(full: Client, intranet: Party) -> None:
     for browser in (full, Client()):
         assert error_of(browser, intranet.request(prompt="create")) == "invalid_request"
 
 
+@pytest.mark.compliance("Initiating User Registration via OpenID Connect 1.0 §4.1")
 def test_prompt_create__leads_to_the_sites_registration_where_it_is_on(full: Client, intranet: Party) -> None:
     """OpenID Connect Prompt Create 1.0 §4.1; the toolkit's, whose contract stays."""
     changes = {"OIDC_RP_INITIATED_REGISTRATION_ENABLED": True, "OIDC_RP_INITIATED_REGISTRATION_URL": "/register/"}
@@ -332,6 +362,7 @@ def test_prompt_create__leads_to_the_sites_registration_where_it_is_on(full: Cli
         assert response.status_code == 400
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_prompt_login__really_signs_in_again(full: Client, intranet: Party) -> None:
     asked, before = intranet.request(prompt="login"), sign_in_of(full)
     sent_away = full.get(asked.url)
@@ -344,12 +375,14 @@ def test_prompt_login__really_signs_in_again(full: Client, intranet: Party) -> N
     assert is_sign_in_page(full.get(back.headers["Location"]))  # and once more for another code
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_prompt_login__anonymous_visitors_sign_in_once(kim: Any, intranet: Party) -> None:
     browser, asked = Client(), intranet.request(prompt="login")
     back = sign_in_again(browser, browser.get(asked.url))
     assert "acr" in claims_of(intranet, browser, asked, back.headers["Location"])
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_prompt_consent__is_shown_even_where_approval_is_skipped(full: Client, intranet: Party) -> None:
     asked = intranet.request(prompt="consent")
     page = full.get(asked.url)
@@ -357,6 +390,7 @@ def test_prompt_consent__is_shown_even_where_approval_is_skipped(full: Client, i
     assert "code" in answer_of(full.post(asked.url, consent_page(full, asked)))
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_prompt_consent__is_shown_even_where_it_was_given(full: Client, make_party: Callable[..., Party]) -> None:
     party = make_party("asks-first", skip_authorization=False)
     first = party.request()
@@ -366,6 +400,7 @@ def test_prompt_consent__is_shown_even_where_it_was_given(full: Client, make_par
         assert full.get(party.request(prompt="consent").url).status_code == 200
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_prompt_select_account__asks_and_goes_on_with_this_one(full: Client, intranet: Party) -> None:
     asked = intranet.request(prompt="select_account")
     page = full.get(asked.url)
@@ -375,6 +410,7 @@ def test_prompt_select_account__asks_and_goes_on_with_this_one(full: Client, int
     assert full.get(page.context["continue_url"]).status_code == 200  # asked again for another code
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_prompt_select_account__switches(full: Client, admin: Any, intranet: Party) -> None:
     asked = intranet.request(prompt="select_account")
     url = full.get(asked.url).context["sign_in_url"]
@@ -382,11 +418,13 @@ def test_prompt_select_account__switches(full: Client, admin: Any, intranet: Par
     assert claims_of(intranet, full, asked, back)["sub"] == str(admin.pk)
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_prompt_select_account__can_be_cancelled(full: Client, intranet: Party) -> None:
     page = full.get(intranet.request(prompt="select_account").url)
     assert answer_of(full.get(page.context["cancel_url"]))["error"] == "account_selection_required"
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_prompt_select_account__another_accounts_choice_does_not_count(
     full: Client, admin: Any, intranet: Party
 ) -> None:
@@ -396,6 +434,7 @@ def test_prompt_select_account__another_accounts_choice_does_not_count(
     assert other.get(page.context["continue_url"]).status_code == 200
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_prompt__combined_is_walked_in_order(full: Client, intranet: Party) -> None:
     asked = intranet.request(prompt="select_account login consent")
     sent_away = full.get(full.get(asked.url).context["continue_url"])
@@ -409,12 +448,14 @@ def test_prompt__combined_is_walked_in_order(full: Client, intranet: Party) -> N
 # acr_values and essential acr (§3.1.2.1, §5.5.1.1), step-up.
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_acr_values__reached_is_answered_at_once(kim: Any, intranet: Party) -> None:
     browser = sign_in_with_passkey(kim)
     asked = intranet.request(acr_values=PHISHING_RESISTANT_ACR)
     assert claims_of(intranet, browser, asked)["acr"] == PHISHING_RESISTANT_ACR
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_acr_values__a_step_up_is_offered_and_raises_this_sign_in(
     full: Client, intranet: Party, app: TOTPDevice
 ) -> None:
@@ -430,6 +471,7 @@ def test_acr_values__a_step_up_is_offered_and_raises_this_sign_in(
     assert "code" in answer_of(full.get(intranet.request(acr_values=MULTI_FACTOR_ACR).url))  # and stays raised
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_acr_values__a_raised_context_does_not_outlive_max_age(full: Client, intranet: Party, app: TOTPDevice) -> None:
     sent_away = full.get(intranet.request(acr_values=MULTI_FACTOR_ACR).url)
     full.post(sent_away.headers["Location"], {"code": code_of(app)})
@@ -437,12 +479,14 @@ def test_acr_values__a_raised_context_does_not_outlive_max_age(full: Client, int
     assert is_sign_in_page(full.get(intranet.request(acr_values=MULTI_FACTOR_ACR, max_age="60").url))
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_acr_values__the_offer_may_be_declined(full: Client, intranet: Party, app: TOTPDevice) -> None:
     asked = intranet.request(acr_values=MULTI_FACTOR_ACR)
     url = otherwise_of(full.get(asked.url))
     assert claims_of(intranet, full, asked, url)["acr"] == PASSWORD_ACR
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 @pytest.mark.parametrize("wanted", [MULTI_FACTOR_ACR, PHISHING_RESISTANT_ACR, "urn:unknown", "0"])
 def test_acr_values__are_never_an_error(wanted: str, full: Client, intranet: Party) -> None:
     """Kim has a password and nothing else."""
@@ -451,11 +495,13 @@ def test_acr_values__are_never_an_error(wanted: str, full: Client, intranet: Par
         assert claims_of(intranet, full, asked)["acr"] == PASSWORD_ACR
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_acr_values__silently_are_best_effort(full: Client, intranet: Party, app: TOTPDevice) -> None:
     asked = intranet.request(acr_values=MULTI_FACTOR_ACR, prompt="none")
     assert claims_of(intranet, full, asked)["acr"] == PASSWORD_ACR
 
 
+@pytest.mark.compliance("OpenID Connect Dynamic Client Registration 1.0 §2")
 def test_acr_values__of_the_client_hold_where_the_request_says_none(
     full: Client, intranet: Party, app: TOTPDevice
 ) -> None:
@@ -465,6 +511,7 @@ def test_acr_values__of_the_client_hold_where_the_request_says_none(
     assert "code" in answer_of(full.get(intranet.request(acr_values=PASSWORD_ACR).url))
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §5.5.1.1")
 @pytest.mark.parametrize(
     ("wanted", "told"),
     [
@@ -488,6 +535,7 @@ def test_acr__the_strongest_acceptable_that_was_reached_is_told(
     assert intranet.introspect(tokens.access_token)["acr"] == told
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §5.5.1.1")
 def test_essential_acr__is_met_by_stepping_up(full: Client, intranet: Party, app: TOTPDevice) -> None:
     asked = intranet.request(claims=essential(MULTI_FACTOR_ACR))
     sent_away = full.get(asked.url)
@@ -495,6 +543,7 @@ def test_essential_acr__is_met_by_stepping_up(full: Client, intranet: Party, app
     assert claims_of(intranet, full, asked, back)["acr"] == MULTI_FACTOR_ACR
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §5.5.1.1")
 def test_essential_acr__going_back_without_stepping_up_asks_again(
     full: Client, intranet: Party, app: TOTPDevice
 ) -> None:
@@ -502,12 +551,14 @@ def test_essential_acr__going_back_without_stepping_up_asks_again(
     assert is_step_up_page(full.get(next_of(sent_away)))
 
 
+@pytest.mark.compliance("OpenID Connect Core Unmet Authentication Requirements 1.0 §2")
 def test_essential_acr__declined_is_unmet(full: Client, intranet: Party, app: TOTPDevice) -> None:
     """OpenID Connect Core Unmet Authentication Requirements 1.0 §2."""
     sent_away = full.get(intranet.request(claims=essential(MULTI_FACTOR_ACR)).url)
     assert answer_of(full.get(otherwise_of(sent_away)))["error"] == "unmet_authentication_requirements"
 
 
+@pytest.mark.compliance("OpenID Connect Core Unmet Authentication Requirements 1.0 §2")
 @pytest.mark.parametrize("prompt", [None, "none"])
 @pytest.mark.parametrize("wanted", [PHISHING_RESISTANT_ACR, MULTI_FACTOR_ACR, "urn:unknown"])
 def test_essential_acr__that_nobody_here_can_reach_is_unmet(
@@ -517,6 +568,7 @@ def test_essential_acr__that_nobody_here_can_reach_is_unmet(
     assert error_of(full, asked) == "unmet_authentication_requirements"
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §5.5.1.1")
 def test_essential_acr__is_unmet_from_a_registration_only_session(holder: Client, portal: Party) -> None:
     """A pass is never phishing-resistant, and is not raised."""
     asked = portal.request(claims=essential(PHISHING_RESISTANT_ACR))
@@ -525,12 +577,14 @@ def test_essential_acr__is_unmet_from_a_registration_only_session(holder: Client
     assert claims_of(portal, holder, met)["acr"] == MULTI_FACTOR_ACR
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §5.5.1.1")
 def test_essential_acr__without_values_wants_one_that_is_known(kim: Any, full: Client, intranet: Party) -> None:
     wish = json.dumps({"id_token": {"acr": {"essential": True}}})
     assert claims_of(intranet, full, intranet.request(claims=wish))["acr"] == PASSWORD_ACR
     assert is_sign_in_page(session_from_before(kim).get(intranet.request(claims=wish).url))
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §5.5.1.1")
 def test_essential_acr__posted_with_the_consent_holds(
     full: Client, make_party: Callable[..., Party], app: TOTPDevice
 ) -> None:
@@ -541,6 +595,7 @@ def test_essential_acr__posted_with_the_consent_holds(
     assert is_step_up_page(full.post(asked.url, fields))
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §5.5.1.1")
 def test_essential_acr__values_that_are_no_text_are_no_acr(full: Client, intranet: Party) -> None:
     wish = json.dumps({"id_token": {"acr": {"essential": True, "values": [1, None, ["phr"], {}]}}})
     assert error_of(full, intranet.request(claims=wish)) == "unmet_authentication_requirements"
@@ -574,11 +629,13 @@ def id_token_of(party: Party, browser: Client) -> str:
     return str(party.exchange(code, asked).json()["id_token"])
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_id_token_hint__of_the_same_user_is_answered(full: Client, intranet: Party) -> None:
     hint = id_token_of(intranet, full)
     assert "code" in answer_of(full.get(intranet.request(id_token_hint=hint, prompt="none").url))
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_id_token_hint__of_somebody_else(full: Client, admin: Any, intranet: Party) -> None:
     other = Client()
     other.force_login(admin)
@@ -592,6 +649,7 @@ def test_id_token_hint__of_somebody_else(full: Client, admin: Any, intranet: Par
     assert claims_of(intranet, full, asked, back)["sub"] == str(admin.pk)
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_id_token_hint__signing_in_as_the_wrong_one_again_asks_again(full: Client, admin: Any, intranet: Party) -> None:
     other = Client()
     other.force_login(admin)
@@ -600,6 +658,7 @@ def test_id_token_hint__signing_in_as_the_wrong_one_again_asks_again(full: Clien
     assert full.get(back).context["continue_url"] == ""
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 @pytest.mark.parametrize("hint", ["x", "a.b.c", "{}", "é", "a" * 5000])
 @pytest.mark.parametrize("prompt", [None, "none"])
 def test_id_token_hint__that_is_none_of_ours_is_invalid(
@@ -609,11 +668,13 @@ def test_id_token_hint__that_is_none_of_ours_is_invalid(
     assert error_of(Client(), intranet.request(id_token_hint=hint)) == "invalid_request"
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 @pytest.mark.parametrize("hint", ["kim@example.test", "KIM@example.test", "kim"])
 def test_login_hint__of_the_same_user_is_answered(hint: str, full: Client, intranet: Party) -> None:
     assert "code" in answer_of(full.get(intranet.request(login_hint=hint, prompt="none").url))
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_login_hint__of_somebody_else_is_a_choice(full: Client, kim: Any, intranet: Party) -> None:
     hint = "somebody@example.test"
     assert error_of(full, intranet.request(login_hint=hint, prompt="none")) == "login_required"
@@ -623,6 +684,7 @@ def test_login_hint__of_somebody_else_is_a_choice(full: Client, kim: Any, intran
     assert claims_of(intranet, full, asked, page.context["continue_url"])["sub"] == str(kim.pk)
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_login_hint__is_filled_in_on_the_sign_in_page(intranet: Party) -> None:
     browser, hint = Client(), '"><script>@example.test'
     response = browser.get(intranet.request(login_hint=hint).url)
@@ -634,6 +696,7 @@ def test_login_hint__is_filled_in_on_the_sign_in_page(intranet: Party) -> None:
 # What is not supported, and malformed input (RFC 6749 §4.1.2.1).
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.6")
 @pytest.mark.parametrize(
     ("name", "error"),
     [
@@ -648,6 +711,7 @@ def test_request_objects__are_refused_by_name(name: str, error: str, full: Clien
     assert error_of(Client(), intranet.request(**{name: ""})) == error
 
 
+@pytest.mark.compliance("RFC 6749 §3.1")
 @pytest.mark.parametrize("name", ["scope", "response_type", "nonce", "prompt", "max_age", "code_challenge", "whatever"])
 def test_repeated__parameters_are_invalid(name: str, full: Client, intranet: Party) -> None:
     """RFC 6749 §3.1."""
@@ -656,11 +720,13 @@ def test_repeated__parameters_are_invalid(name: str, full: Client, intranet: Par
     assert (answer["error"], answer["state"], answer["iss"]) == ("invalid_request", asked.query["state"], ISSUER)
 
 
+@pytest.mark.compliance("RFC 6749 §3.1")
 def test_repeated__state_is_not_guessed(full: Client, intranet: Party) -> None:
     answer = answer_of(full.get(f"{intranet.request().url}&state=another"))
     assert (answer["error"], "state" in answer) == ("invalid_request", False)
 
 
+@pytest.mark.compliance("RFC 6749 §3.1")
 @pytest.mark.parametrize("name", ["client_id", "redirect_uri"])
 def test_repeated__client_or_redirect_uri_is_an_error_page(name: str, full: Client, intranet: Party) -> None:
     asked = intranet.request()
@@ -669,12 +735,14 @@ def test_repeated__client_or_redirect_uri_is_an_error_page(name: str, full: Clie
         assert (response.status_code, "Location" in response.headers) == (400, False)
 
 
+@pytest.mark.compliance("RFC 8707 §2")
 def test_resource__may_be_repeated(full: Client, intranet: Party) -> None:
     """RFC 8707 §2."""
     url = f"{intranet.request().url}&resource=https://a.test/&resource=https://b.test/"
     assert "code" in answer_of(full.get(url))
 
 
+@pytest.mark.compliance("RFC 6749 §4.1.2.1")
 @pytest.mark.parametrize(
     "changes",
     [{"client_id": "unknown"}, {"redirect_uri": "https://attacker.test/"}, {"client_id": "x\x00"}, {"client_id": ""}],
@@ -691,6 +759,7 @@ def test_untrusted__redirect_uri_is_an_error_page(changes: dict[str, str], full:
 ODD = ["%00", "%ff", "%zz", "%", "%C3%28", "\x7f", "%0d%0aSet-Cookie:x=1", "%ED%A0%80", "a" * 7000, "<script>", "'\"--"]
 
 
+@pytest.mark.compliance("RFC 6749 §4.1.2.1")
 @pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
 @pytest.mark.parametrize(
     "name",
@@ -739,6 +808,7 @@ def test_malformed__is_an_answer_to_the_client_and_no_error_of_ours(
             assert name == "state" or answer["state"] == asked.query["state"]
 
 
+@pytest.mark.compliance("RFC 6749 §4.1.2.1")
 @pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
 @pytest.mark.parametrize("name", ["client_id", "redirect_uri"])
 def test_malformed__client_or_redirect_uri_is_an_error_page(name: str, odd: str, full: Client, intranet: Party) -> None:
@@ -748,6 +818,7 @@ def test_malformed__client_or_redirect_uri_is_an_error_page(name: str, odd: str,
         assert (response.status_code, "Location" in response.headers) == (400, False)
 
 
+@pytest.mark.compliance("RFC 6749 §4.1.2.1")
 @pytest.mark.parametrize("name", ["claims", "nonce", "scope", "state", "code_challenge", "redirect_uri", "client_id"])
 @pytest.mark.parametrize("odd", ["\x00", "{", "a" * 3000, "\ud800"])
 def test_malformed__consent_posts_too(name: str, odd: str, full: Client, make_party: Callable[..., Party]) -> None:
@@ -760,6 +831,7 @@ def test_malformed__consent_posts_too(name: str, odd: str, full: Client, make_pa
     assert urlsplit(response.headers.get("Location", "")).netloc in {"", urlsplit(REDIRECT_URI).netloc}
 
 
+@pytest.mark.compliance("RFC 6749 §4.1.2")
 @pytest.mark.parametrize("name", ["state", "nonce"])
 def test_state_and_nonce__come_back_as_they_were(name: str, full: Client, intranet: Party) -> None:
     odd = "é🔑 &=+%2B;#?/\\\"'<>"
@@ -769,6 +841,7 @@ def test_state_and_nonce__come_back_as_they_were(name: str, full: Client, intran
     assert {"state": answer["state"], "nonce": claims["nonce"]}[name] == odd
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_post__a_relying_party_may_post_its_request(full: Client, intranet: Party) -> None:
     """OpenID Connect Core 1.0 §3.1.2.1: GET and POST. A cookie that is SameSite=Lax comes with the redirect only."""
     asked = intranet.request()
@@ -778,6 +851,7 @@ def test_post__a_relying_party_may_post_its_request(full: Client, intranet: Part
     assert "code" in answer_of(full.get(response.headers["Location"]))
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.4")
 def test_consent__cannot_be_posted_without_the_token(full: Client, make_party: Callable[..., Party]) -> None:
     asked = make_party("asks-first", skip_authorization=False).request()
     fields = consent_page(full, asked)
@@ -791,6 +865,7 @@ def test_consent__cannot_be_posted_without_the_token(full: Client, make_party: C
 # Response modes.
 
 
+@pytest.mark.compliance("OAuth 2.0 Form Post Response Mode 1.0 §2")
 def test_form_post__posts_the_answer(full: Client, intranet: Party) -> None:
     """OAuth 2.0 Form Post Response Mode 1.0 §2."""
     asked = intranet.request(response_mode="form_post")
@@ -805,6 +880,7 @@ def test_form_post__posts_the_answer(full: Client, intranet: Party) -> None:
     assert "no-store" in response.headers["Cache-Control"]
 
 
+@pytest.mark.compliance("OAuth 2.0 Form Post Response Mode 1.0 §2")
 def test_form_post__errors_too(full: Client, intranet: Party) -> None:
     response = full.get(intranet.request(response_mode="form_post", scope="unknown").url)
     assert dict(response.context["fields"])["error"] == "invalid_scope"
@@ -813,6 +889,7 @@ def test_form_post__errors_too(full: Client, intranet: Party) -> None:
     assert '"><script>' not in response.content.decode()
 
 
+@pytest.mark.compliance("OAuth 2.0 Form Post Response Mode 1.0 §2")
 def test_form_post__keeps_what_the_redirect_uri_brought_along(full: Client, make_party: Callable[..., Party]) -> None:
     party = make_party("with-query", redirect_uris=f"{REDIRECT_URI}?kept=1")
     response = full.get(party.request(response_mode="form_post", redirect_uri=f"{REDIRECT_URI}?kept=1").url)
@@ -820,6 +897,7 @@ def test_form_post__keeps_what_the_redirect_uri_brought_along(full: Client, make
     assert "kept" not in dict(response.context["fields"])
 
 
+@pytest.mark.compliance("OAuth 2.0 Multiple Response Type Encoding Practices 1.0 §2.1")
 def test_fragment__answers_in_the_fragment(full: Client, intranet: Party) -> None:
     """OAuth 2.0 Multiple Response Type Encoding Practices 1.0 §2.1; RFC 9207 §2."""
     response = full.get(intranet.request(response_mode="fragment").url)
@@ -838,6 +916,7 @@ def test_code__keeps_what_was_told_and_the_return_that_it_used(full: Client, int
     assert (context.told_acr, len(context.returned or "")) == (PASSWORD_ACR, 32)
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §12.2")
 def test_refresh__never_tells_of_a_context_that_was_reached_later(
     full: Client, intranet: Party, app: TOTPDevice
 ) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.test import Client
@@ -16,21 +17,26 @@ from oauth2_provider.models import (
     get_access_token_model,
     get_application_model,
     get_device_grant_model,
+    get_grant_model,
     get_refresh_token_model,
 )
 
 from tap_provider.issue import IssuedPass
 from tap_provider.models import SignIn, TemporaryAccessPass
+from tap_provider.oidc.contexts import remember_code
+from tap_provider.oidc.token_validator import DEVICE_CODE_GRANT
 from tap_provider.sign_in import SESSION_KEY
 
 from .conftest import (
     INTROSPECT,
     PASSWORD,
+    PHISHING_RESISTANT_ACR,
     REDIRECT_URI,
     REGISTRATION_SCOPE,
     REVOKE,
     TOKEN,
     Party,
+    deactivate,
     is_sign_in_page,
     sign_in_of,
     sign_in_with_passkey,
@@ -200,6 +206,194 @@ def test_device__status_is_closed(holder: Client, robins_full_session: Client, r
 
     assert is_sign_in_page(holder.get(url))
     assert robins_full_session.get(url).status_code == 200
+
+
+def device_tokens(party: Party, **changes: Any) -> Any:
+    body = {"grant_type": DEVICE_CODE_GRANT, "device_code": "device-code", **party.credentials, **changes}
+    return party.server.post(TOKEN, body)
+
+
+def test_device__is_not_denied(holder: Client, robins_full_session: Client, robin: Any, device: Any) -> None:
+    device.user = robin
+    device.save()
+    url = f"/o/device-confirm/{device.client_id}/{device.user_code}"
+
+    assert is_sign_in_page(holder.post(url, {"action": "deny"}))
+    device.refresh_from_db()
+    assert device.status == device.AUTHORIZATION_PENDING
+
+    robins_full_session.post(url, {"action": "deny"})
+    device.refresh_from_db()
+    assert device.status == device.DENIED
+
+
+def test_device__gets_no_tokens_by_a_registration_only_session(
+    holder: Client, robin: Any, device: Any, device_party: Party
+) -> None:
+    """Even if one had approved it, behind every door: the last gate is where tokens are stored."""
+    device.user, device.status = robin, device.AUTHORIZED
+    device.save()
+    remember_code("device-code", sign_in_of(holder), client_id=device_party.client_id, now=timezone.now())
+
+    assert device_tokens(device_party).json()["error"] == "login_required"
+    assert not get_access_token_model().objects.exists()
+
+
+@pytest.fixture
+def approved(robins_full_session: Client, device: Any) -> Any:
+    """The device, approved in Robin's full session."""
+    robins_full_session.post("/o/device/", {"user_code": device.user_code})
+    robins_full_session.post(f"/o/device-confirm/{device.client_id}/{device.user_code}", {"action": "accept"})
+    device.refresh_from_db()
+    assert device.status == device.AUTHORIZED
+    return device
+
+
+def test_device__tokens_tell_and_die_with_the_sign_in_that_approved_it(
+    robins_full_session: Client, approved: Any, device_party: Party, end_by: Any
+) -> None:
+    first = device_tokens(device_party).json()
+    refreshed = device_party.refresh(first["refresh_token"]).json()
+    told = device_party.introspect(refreshed["access_token"])
+    assert (told["sid"], told["acr"]) == (str(sign_in_of(robins_full_session).pk), PHISHING_RESISTANT_ACR)
+
+    end_by("ended_by_an_administrator", robins_full_session)
+
+    assert device_party.userinfo(refreshed["access_token"]).status_code == 401
+    assert device_party.introspect(refreshed["access_token"]) == {"active": False}
+    assert device_party.refresh(refreshed["refresh_token"]).json()["error"] == "invalid_grant"
+
+
+def test_device__code_dies_with_the_sign_in_that_approved_it(
+    robins_full_session: Client, approved: Any, device_party: Party, end_by: Any
+) -> None:
+    end_by("ended_by_an_administrator", robins_full_session)
+
+    assert device_tokens(device_party).json()["error"] == "invalid_grant"
+    assert device_tokens(device_party, device_code="DEVICE-CODE").json()["error"] in {
+        "invalid_grant",
+        "device_not_found",
+    }
+
+
+def test_device__code_dies_with_the_users_deactivation(robin: Any, device: Any, device_party: Party) -> None:
+    """Of one that was approved before the installation, too."""
+    device.user, device.status = robin, device.AUTHORIZED
+    device.save()
+    assert device_tokens(device_party).status_code == 200
+
+    deactivate(robin)
+
+    assert device_tokens(device_party).json()["error"] == "invalid_grant"
+
+
+def test_device__code_is_its_own_clients(approved: Any, make_party: Callable[..., Party]) -> None:
+    """RFC 8628 §3.4."""
+    other = make_party("radio", authorization_grant_type=get_application_model().GRANT_DEVICE_CODE)
+
+    assert device_tokens(other).json()["error"] == "invalid_grant"
+
+
+def test_device__code_ends_when_it_says_so(approved: Any, device_party: Party) -> None:
+    """RFC 8628 §3.5."""
+    approved.expires = timezone.now()
+    approved.save()
+
+    assert device_tokens(device_party).json()["error"] == "expired_token"
+
+
+# The holder's access token, and a POST in the holder's browser, at every door
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "applications/",
+        "applications/register/",
+        "applications/{pk}/",
+        "applications/{pk}/update/",
+        "applications/{pk}/delete/",
+        "authorized_tokens/",
+        "authorized_tokens/{token}/delete/",
+        "device/",
+        "device-confirm/television/WDJBMJHT",
+        "device-grant-status/television/WDJBMJHT",
+    ],
+)
+def test_doors__are_closed_to_the_session_and_to_its_access_token(
+    holder: Client, portal: Party, own_application: Any, own_token: Any, device: Any, method: str, path: str
+) -> None:
+    url = f"/o/{path.format(pk=own_application.pk, token=own_token.pk)}"
+    bearer = {"authorization": f"Bearer {portal.tokens(holder, scope=REGISTRATION_SCOPE).access_token}"}
+
+    for browser in (holder, Client()):
+        response = getattr(browser, method)(url, headers=bearer)
+        assert is_sign_in_page(response) or response.status_code == 405, response.status_code
+
+
+@pytest.mark.parametrize(
+    "response_type", ["token", "id_token", "id_token token", "code id_token", "code token", "code id_token token"]
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:oauth2_provider")
+def test_implicit_and_hybrid__responses_bring_the_session_and_its_token_nothing(
+    holder: Client, make_party: Callable[..., Party], portal: Party, response_type: str
+) -> None:
+    """OAuth 2.0 Multiple Response Types §3, §5; RFC 6749 §4.2: by GET and by the consent form's POST."""
+    application_model = get_application_model()
+    grant_type = application_model.GRANT_OPENID_HYBRID if "code" in response_type else application_model.GRANT_IMPLICIT
+    party = make_party("legacy", may_host_registration=True, authorization_grant_type=grant_type)
+    asked = party.request(response_type=response_type, scope=REGISTRATION_SCOPE)
+    token = portal.tokens(holder, scope=REGISTRATION_SCOPE).access_token
+    before = get_access_token_model().objects.count()
+
+    with toolkit_settings(COMPLIANT_BCP_RFC9700_IMPLICIT_GRANT=False):
+        for browser in (holder, Client()):
+            for response in (
+                browser.get(asked.url, headers={"authorization": f"Bearer {token}"}),
+                browser.post(asked.url, {**asked.query, "allow": "Authorize"}),
+            ):
+                location = response.headers.get("Location", "")
+                assert not {"code", "access_token", "id_token"} & set(parse_qs(urlsplit(location).fragment))
+                assert not {"code", "access_token", "id_token"} & set(parse_qs(urlsplit(location).query))
+
+    assert get_access_token_model().objects.count() == before
+    assert not get_grant_model().objects.exists()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:oauth2_provider")
+def test_password_grant__the_sessions_token_is_no_credential(
+    holder: Client, robin: Any, portal: Party, make_party: Callable[..., Party]
+) -> None:
+    grant_type = get_application_model().GRANT_PASSWORD
+    party = make_party("legacy", may_host_registration=True, authorization_grant_type=grant_type)
+    token = portal.tokens(holder, scope=REGISTRATION_SCOPE).access_token
+    body = {"grant_type": "password", "scope": "openid", "username": robin.username, **party.credentials}
+
+    with toolkit_settings(COMPLIANT_BCP_RFC9700_PASSWORD_GRANT=False):
+        for browser in (holder, Client()):
+            response = browser.post(TOKEN, {**body, "password": token}, headers={"authorization": f"Bearer {token}"})
+            assert response.json()["error"] == "invalid_grant"
+    assert get_access_token_model().objects.count() == 1
+
+
+@pytest.mark.parametrize("method", ["get", "put", "delete"])
+def test_dynamic_registration__management_is_closed(holder: Client, portal: Party, method: str) -> None:
+    """RFC 7592 §2: a registration access token opens it, and nothing of the session's."""
+    token = portal.tokens(holder, scope=REGISTRATION_SCOPE).access_token
+    metadata = {"redirect_uris": ["https://elsewhere.test/"]}
+    with toolkit_settings(DCR_ENABLED=True):
+        for headers in ({}, {"authorization": f"Bearer {token}"}):
+            response = getattr(holder, method)(
+                f"/o/register/{portal.client_id}/",
+                **({"data": metadata} if method == "put" else {}),
+                content_type="application/json",
+                headers=headers,
+            )
+            assert response.status_code in {401, 403, 404}
+
+    portal.application.refresh_from_db()
+    assert portal.application.redirect_uris == REDIRECT_URI
 
 
 # Dynamic client registration

@@ -15,7 +15,12 @@ from django.contrib.auth.models import Group
 from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
-from oauth2_provider.models import get_access_token_model, get_grant_model, get_refresh_token_model
+from oauth2_provider.models import (
+    get_access_token_model,
+    get_device_grant_model,
+    get_grant_model,
+    get_refresh_token_model,
+)
 
 from tap_provider.issue import IssuedPass, issue_pass, revoke_pass
 from tap_provider.models import Level, SignIn, TemporaryAccessPass, TemporaryAccessPassPolicy
@@ -341,6 +346,16 @@ def test_sweep__keeps_the_context_of_a_code_that_can_still_be_exchanged(holder: 
     sweep(now=later)
 
     assert sign_in_of_code(code) == sign_in_of(holder)
+
+
+def test_sweep__keeps_the_context_of_a_code_that_a_device_still_waits_with(by_password: SignIn) -> None:
+    remember_code("device-code", by_password, client_id="television", now=NOW - 2 * DAY)
+    device = {"device_code": "device-code", "user_code": "WDJBMJHT", "client_id": "television"}
+    get_device_grant_model().objects.create(**device, expires=NOW + MINUTE)
+    end_sign_in(by_password, reason=SignIn.EndedReason.SIGNED_OUT, now=NOW)
+
+    assert sweep(now=NOW) == 0
+    assert sweep(now=NOW + MINUTE) == 1
 
 
 def test_sweep__deletes_the_context_of_a_code_that_nobody_exchanged_in_time(holder: Client, portal: Party) -> None:

@@ -8,11 +8,19 @@ from uuid import UUID
 import pytest
 from django.http import HttpRequest
 from django.test import Client
+from oauth2_provider.models import get_grant_model
 from oauthlib.common import Request
 
 from tap_provider.models import SignIn
 from tap_provider.oidc import request_context
-from tap_provider.oidc.request_context import ATTRIBUTE, AuthorizationMoment, current_moment
+from tap_provider.oidc.request_context import (
+    ATTRIBUTE,
+    CODE_DIGEST,
+    EXCHANGED,
+    GRANT,
+    AuthorizationMoment,
+    current_moment,
+)
 
 from .conftest import AUTHORIZE, Party
 
@@ -65,6 +73,31 @@ def test_put__replaces() -> None:
     request_context.put(request, None)
 
     assert request_context.take(request) is None
+
+
+def test_code_digest_of__is_what_was_put() -> None:
+    request = oauth_request()
+    request_context.put(request, SIGN_IN, code_digest="digest")
+
+    assert request_context.code_digest_of(request) == "digest"
+
+
+def test_take_grant__returns_the_grant_of_this_very_code() -> None:
+    request, grant = oauth_request(), get_grant_model()(code="Code")
+    request_context.put_grant(request, grant)
+
+    assert request_context.take_grant(request, "Code") is grant
+    assert request_context.take_grant(request, "code") is None
+
+
+@pytest.mark.parametrize("name", [CODE_DIGEST, GRANT, EXCHANGED])
+def test_request__never_carries_what_a_client_sent(name: str) -> None:
+    for request in (oauth_request(f"{name}=x"), oauth_request("", f"{name}=x")):
+        assert getattr(request, name) == "x"
+
+        assert request_context.code_digest_of(request) == ""
+        assert request_context.take_grant(request, "x") is None
+        assert request_context.exchanged(request) is None
 
 
 def test_current_moment__is_nothing_outside_an_authorization_request() -> None:

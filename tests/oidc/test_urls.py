@@ -8,7 +8,16 @@ from django.urls import resolve, reverse
 from oauth2_provider import urls as toolkit
 
 from tap_provider.oidc import urls, well_known_urls
-from tap_provider.oidc.views import AuthorizationView, IntrospectTokenView, RPInitiatedLogoutView
+from tap_provider.oidc.views import (
+    AuthorizationView,
+    DeviceAuthorizationView,
+    DeviceConfirmView,
+    IntrospectTokenView,
+    RevokeTokenView,
+    RPInitiatedLogoutView,
+    TokenView,
+    UserInfoView,
+)
 
 from .conftest import ISSUER
 
@@ -41,6 +50,11 @@ def test_urls__reach_everything_of_the_toolkits_by_name(name: str) -> None:
 
 OURS = {
     "authorize": AuthorizationView,
+    "token": TokenView,
+    "revoke-token": RevokeTokenView,
+    "device-authorization": DeviceAuthorizationView,
+    "device-confirm": DeviceConfirmView,
+    "user-info": UserInfoView,
     "introspect": IntrospectTokenView,
     "rp-initiated-logout": RPInitiatedLogoutView,
 }
@@ -48,7 +62,7 @@ OURS = {
 
 @pytest.mark.parametrize(("name", "view"), OURS.items())
 def test_urls__our_views_stand_in_front(name: str, view: type) -> None:
-    assert resolve(reverse(f"oauth2_provider:{name}")).func.view_class is view
+    assert resolve(reverse(f"oauth2_provider:{name}", args=ARGUMENTS.get(name))).func.view_class is view
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - set(OURS)))
@@ -61,7 +75,7 @@ def test_urls__other_views_are_the_toolkits(name: str) -> None:
 @pytest.mark.parametrize("name", OURS)
 def test_urls__our_views_are_exempt_from_what_the_toolkits_are(name: str) -> None:
     """Django keeps such marks on the view function: CSRF at introspection, and the answer to anonymous visitors."""
-    path = reverse(f"oauth2_provider:{name}")
+    path = reverse(f"oauth2_provider:{name}", args=ARGUMENTS.get(name))
     ours, theirs = resolve(path).func, resolve(path.removeprefix("/o"), urlconf="oauth2_provider.urls").func
 
     assert getattr(ours, "login_required", None) == getattr(theirs, "login_required", None)

@@ -681,8 +681,8 @@ def test_introspection__is_the_same_by_either_method(full: Client, intranet: Par
     assert response.json() == intranet.introspect(tokens.access_token)
 
 
-@pytest.mark.parametrize("token", ["", "unknown", "\x00", "é", "\U0001f511", pytest.param("x" * 100_000, id="endless")])
 @pytest.mark.compliance("RFC 7662 §2.2")
+@pytest.mark.parametrize("token", ["", "unknown", "é", "\U0001f511", pytest.param("x" * 100_000, id="endless")])
 def test_introspection__of_what_is_no_token_is_inactive(intranet: Party, token: str) -> None:
     assert intranet.introspect(token) == {"active": False}
 

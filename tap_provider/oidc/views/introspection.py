@@ -12,12 +12,13 @@ from oauth2_provider.views import IntrospectTokenView as ToolkitIntrospectTokenV
 
 from ...authentication_context import context_of
 from ..contexts import digest_of, is_live, sign_in_of_token
+from .endpoint import OAuthEndpointMixin
 
 if TYPE_CHECKING:
     from django.http import HttpResponse
 
 
-class IntrospectTokenView(ToolkitIntrospectTokenView):
+class IntrospectTokenView(OAuthEndpointMixin, ToolkitIntrospectTokenView):
     @staticmethod
     def get_token_response(token_value: str | None = None) -> HttpResponse:
         response: HttpResponse = ToolkitIntrospectTokenView.get_token_response(token_value)

@@ -9,18 +9,26 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.utils import timezone
-from oauth2_provider.exceptions import ClientIdMissmatch, InvalidIDTokenError, InvalidOIDCClientError
+from oauth2_provider.exceptions import (
+    ClientIdMissmatch,
+    InvalidIDTokenError,
+    InvalidOIDCClientError,
+    InvalidOIDCRedirectURIError,
+    InvalidRequestFatalError,
+)
 from oauth2_provider.models import get_application_model, get_id_token_model
 from oauth2_provider.settings import oauth2_settings
 from oauth2_provider.views import RPInitiatedLogoutView as ToolkitRPInitiatedLogoutView
+from oauthlib.oauth2.rfc6749.errors import OAuth2Error
 
 from ... import registration_session
 from ...models import SignIn
 from ...sign_in import end_sign_in, find_sign_in, sign_in_of_session
 from ..hints import claims_of_hint
+from .endpoint import refuse_malformed_parameters
 
 if TYPE_CHECKING:
-    from django.http import HttpResponse
+    from django.http import HttpRequest, HttpResponse
 
 
 class RPInitiatedLogoutView(ToolkitRPInitiatedLogoutView):
@@ -29,6 +37,20 @@ class RPInitiatedLogoutView(ToolkitRPInitiatedLogoutView):
     token_deletion_client_types: tuple[str, ...] = ()  # of none: see above
 
     hinted_sid: str | None = None
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return self._refusal(request) or super().get(request, *args, **kwargs)
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return self._refusal(request) or super().post(request, *args, **kwargs)
+
+    def _refusal(self, request: HttpRequest) -> HttpResponse | None:
+        try:
+            refuse_malformed_parameters(request)
+        except OAuth2Error as error:
+            response: HttpResponse = self.error_response(InvalidRequestFatalError(error.description))
+            return response
+        return None
 
     def validate_logout_request_user(self, id_token_hint: str | None, client_id: str | None) -> Any:
         """Return the ID token behind the hint; the toolkit would take none that a retired key signed."""
@@ -52,6 +74,12 @@ class RPInitiatedLogoutView(ToolkitRPInitiatedLogoutView):
         if application is None:
             raise InvalidOIDCClientError
         return application
+
+    def validate_post_logout_redirect_uri(self, application: Any, post_logout_redirect_uri: str | None) -> None:
+        try:
+            super().validate_post_logout_redirect_uri(application, post_logout_redirect_uri)
+        except ValueError as error:  # no address at all
+            raise InvalidOIDCRedirectURIError from error
 
     def must_prompt(self, token_user: Any) -> bool:
         """Ask before a registration-only session ends, and for whoever the hint does not prove to be here (§2)."""

@@ -1,0 +1,157 @@
+"""The gates at the token endpoint.
+
+A code is good once, a refresh tells what its code told, and both die with the sign-in.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.utils import timezone
+from oauth2_provider.models import get_device_grant_model, get_grant_model
+from oauth2_provider.oauth2_validators import OAuth2Validator
+from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidGrantError
+
+from . import request_context
+from .contexts import (
+    context_of_token,
+    digest_of,
+    is_live,
+    remember_tokens,
+    revoke_tokens_of_code,
+    sign_in_of_code,
+)
+from .tokens import CodeSpent, brings_refresh_token, cut_short, end_access_token, forget_id_token, lasts, spend
+
+if TYPE_CHECKING:
+    from ..models import SignIn
+
+
+DEVICE_CODE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+
+
+class TokenEndpointValidator(OAuth2Validator):
+    def get_authorization_code_scopes(self, client_id: str, code: str, redirect_uri: str, request: Any) -> list[str]:
+        grant = _grant_of(code, request)
+        return [] if grant is None else grant.scope.split()
+
+    def validate_code(self, client_id: str, code: str, client: Any, request: Any, *args: Any, **kw: Any) -> bool:
+        """Refuse a code whose sign-in has ended; a code that is used again takes its tokens with it."""
+        request_context.put(request, None)
+        grant = _grant_of(code, request)
+        if grant is None or not super().validate_code(client_id, code, client, request, *args, **kw):
+            # The client has authenticated itself, as far as it can. That somebody has its code is enough: the verifier
+            # is not asked for (RFC 6749 §4.1.2, §10.5).
+            revoke_tokens_of_code(digest_of(code), client_id=client.client_id)
+            return False
+        sign_in = sign_in_of_code(code)
+        request_context.put(request, sign_in, code_digest=digest_of(code))
+        request_context.put_exchanged(request, grant)
+        return _is_good(sign_in, request)
+
+    def get_code_challenge(self, code: str, request: Any) -> str | None:
+        grant = _grant_of(code, request)
+        return None if grant is None else grant.code_challenge or None
+
+    def get_code_challenge_method(self, code: str, request: Any) -> str | None:
+        grant = _grant_of(code, request)
+        return None if grant is None else grant.code_challenge_method or None
+
+    def confirm_redirect_uri(
+        self, client_id: str, code: str, redirect_uri: str, client: Any, request: Any, *args: Any, **kw: Any
+    ) -> bool:
+        grant = _grant_of(code, request)
+        return grant is not None and bool(grant.redirect_uri_allowed(redirect_uri))
+
+    def get_authorization_code_nonce(self, client_id: str, code: str, redirect_uri: str, request: Any) -> str | None:
+        grant = _grant_of(code, request)
+        return None if grant is None else grant.nonce or None
+
+    def validate_refresh_token(self, refresh_token: str, client: Any, request: Any, *args: Any, **kw: Any) -> bool:
+        request_context.put(request, None)
+        if not super().validate_refresh_token(refresh_token, client, request, *args, **kw):
+            return False
+        context = context_of_token(refresh_token)
+        sign_in = None if context is None else context.sign_in
+        request_context.put(request, sign_in, code_digest="" if context is None else context.code_digest)
+        return _is_good(sign_in, request)
+
+    def validate_grant_type(
+        self, client_id: str, grant_type: str, client: Any, request: Any, *args: Any, **kw: Any
+    ) -> bool:
+        if not super().validate_grant_type(client_id, grant_type, client, request, *args, **kw):
+            return False
+        if grant_type == DEVICE_CODE_GRANT:
+            _take_up_device(request)
+        return True
+
+    def save_bearer_token(self, token: dict[str, Any], request: Any, *args: Any, **kwargs: Any) -> Any:
+        """Bound tokens before they are stored and sent: it is one dictionary."""
+        grant = request_context.exchanged(request)
+        if grant is not None and not brings_refresh_token(request.scopes):
+            token.pop("refresh_token", None)
+        try:
+            with transaction.atomic():  # tokens without their context would pass for some from before the installation
+                return self._save_with_context(token, request, *args, grant=grant, **kwargs)
+        except CodeSpent:
+            forget_id_token(request)
+            revoke_tokens_of_code(request_context.code_digest_of(request), client_id=request.client.client_id)
+            raise
+
+    def _save_with_context(self, token: dict[str, Any], request: Any, *args: Any, grant: Any, **kwargs: Any) -> Any:
+        sign_in, now = request_context.take(request), timezone.now()
+        end = None
+        if sign_in is not None and sign_in.is_registration_only:
+            if grant is None:  # the last gate of whatever needs no code
+                raise CustomOAuth2Error(error="login_required", request=request)
+            if not lasts(sign_in, now=now):
+                raise InvalidGrantError(request=request)
+            token.pop("refresh_token", None)
+            end = cut_short(token, sign_in, now=now)
+        result = super().save_bearer_token(token, request, *args, **kwargs)
+        if grant is not None:
+            spend(grant, request)
+        if end is not None:
+            end_access_token(token["access_token"], end=end)
+        if sign_in is not None:
+            issued = [token[key] for key in ("access_token", "refresh_token") if token.get(key)]
+            code_digest = request_context.code_digest_of(request)
+            remember_tokens(issued, sign_in, client_id=request.client.client_id, now=now, code_digest=code_digest)
+        return result
+
+    def invalidate_authorization_code(self, client_id: str, code: str, request: Any, *args: Any, **kw: Any) -> None:
+        """The grant was deleted where its tokens were stored."""
+        if request_context.exchanged(request) is None:
+            super().invalidate_authorization_code(client_id, code, request, *args, **kw)
+
+
+def _is_good(sign_in: SignIn | None, request: Any) -> bool:
+    if sign_in is None:  # from before the installation, or by a grant without a session
+        return bool(getattr(request.user, "is_active", True))
+    now = timezone.now()
+    return bool(sign_in.user_id == request.user.pk) and is_live(sign_in, now=now) and lasts(sign_in, now=now)
+
+
+def _take_up_device(request: Any) -> None:
+    """Carry the sign-in that approved the device, whose code is its own client's (RFC 8628 §3.4)."""
+    device = get_device_grant_model().objects.filter(device_code=request.device_code).first()
+    if device is None or device.client_id != request.client.client_id:
+        raise InvalidGrantError(request=request)
+    sign_in = sign_in_of_code(device.device_code)
+    request_context.put(request, sign_in, code_digest=digest_of(device.device_code))
+    if not _is_good(sign_in, request):
+        raise InvalidGrantError(request=request)
+
+
+def _grant_of(code: str, request: Any) -> Any | None:
+    """Return the grant of this very code; one query a request.
+
+    Databases that compare text without regard to case, or to spaces at its end, find it by others too, behind which no
+    sign-in would be found.
+    """
+    grant = request_context.take_grant(request, code)
+    if grant is None:
+        request_context.put_grant(request, get_grant_model().objects.filter(code=code).first())
+        grant = request_context.take_grant(request, code)
+    return grant
