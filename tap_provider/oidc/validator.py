@@ -146,18 +146,20 @@ class TapOAuth2Validator(OAuth2Validator):
 
     def get_additional_claims(self, request: Any) -> dict[str, Any]:
         user = request.user
+        hooks = get_hooks()
         told = {
             "name": user.get_full_name() if hasattr(user, "get_full_name") else "",
             "given_name": getattr(user, "first_name", ""),
             "family_name": getattr(user, "last_name", ""),
-            "preferred_username": get_hooks().get_upn(user),
+            "preferred_username": hooks.get_upn(user),
             "email": getattr(user, user.get_email_field_name(), ""),
         }
-        return {name: value for name, value in told.items() if value}  # OpenID Connect Core §5.3.2: omit what is empty
+        told = {name: value for name, value in told.items() if value}  # OpenID Connect Core §5.3.2: omit what is empty
+        return {**told, "email_verified": bool(hooks.email_is_verified(user))} if "email" in told else told
 
     def get_discovery_claims(self, request: Any) -> list[str]:
-        told = ["name", "given_name", "family_name", "preferred_username", "email", "acr", "amr", "auth_time", "sid"]
-        return [*super().get_discovery_claims(request), *told]
+        of_user = ["name", "given_name", "family_name", "preferred_username", "email", "email_verified"]
+        return [*super().get_discovery_claims(request), *of_user, "acr", "amr", "auth_time", "sid"]
 
 
 def _is_good(sign_in: SignIn | None, request: Any) -> bool:
