@@ -18,7 +18,7 @@ from ..authentication_context import context_of
 from ..hooks import get_hooks
 from ..sign_in import find_sign_in
 from . import request_context
-from .contexts import is_live, remember_code, remember_tokens, sign_in_of_code, sign_in_of_token
+from .contexts import is_live, is_token_live, remember_code, remember_tokens, sign_in_of_code, sign_in_of_token
 from .models import may_host_registration
 
 if TYPE_CHECKING:
@@ -126,9 +126,12 @@ class TapOAuth2Validator(OAuth2Validator):
     # At every use.
 
     def validate_bearer_token(self, token: str, scopes: Any, request: Any) -> bool:
+        request_context.put(request, None)
         if not super().validate_bearer_token(token, scopes, request):
             return False
-        return is_token_live(token, request.user, now=timezone.now()) or _refuse(request)
+        sign_in = None if request.user is None else sign_in_of_token(token)
+        request_context.put(request, sign_in)
+        return is_token_live(sign_in, request.user, now=timezone.now()) or _refuse(request)
 
     def validate_id_token(self, token: str, scopes: Any, request: Any) -> bool:
         """The toolkit takes an ID token for a bearer token too: it ends with the sign-in that it names."""
@@ -166,14 +169,6 @@ def _is_good(sign_in: SignIn | None, request: Any) -> bool:
     if sign_in is None:  # from before the installation, or by a grant without a session
         return bool(getattr(request.user, "is_active", True))
     return bool(sign_in.user_id == request.user.pk) and is_live(sign_in, now=timezone.now())
-
-
-def is_token_live(token: str, user: Any | None, *, now: datetime) -> bool:
-    """Tell whether an unexpired access token is still good: its user active, its sign-in alive."""
-    if user is None:  # client credentials: nobody signed in
-        return True
-    sign_in = sign_in_of_token(token)
-    return bool(user.is_active) if sign_in is None else is_live(sign_in, now=now)
 
 
 def _refuse(request: Any) -> bool:
