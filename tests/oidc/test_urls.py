@@ -8,7 +8,13 @@ from django.urls import resolve, reverse
 from oauth2_provider import urls as toolkit
 
 from tap_provider.oidc import urls, well_known_urls
-from tap_provider.oidc.views import AuthorizationView, IntrospectTokenView, RPInitiatedLogoutView
+from tap_provider.oidc.views import (
+    AuthorizationView,
+    ConnectDiscoveryInfoView,
+    IntrospectTokenView,
+    OAuthServerMetadataView,
+    RPInitiatedLogoutView,
+)
 
 from .conftest import ISSUER
 
@@ -42,13 +48,16 @@ def test_urls__reach_everything_of_the_toolkits_by_name(name: str) -> None:
 OURS = {
     "authorize": AuthorizationView,
     "introspect": IntrospectTokenView,
+    "oauth-server-metadata": OAuthServerMetadataView,
+    "oauth-server-metadata-issuer": OAuthServerMetadataView,
+    "oidc-connect-discovery-info": ConnectDiscoveryInfoView,
     "rp-initiated-logout": RPInitiatedLogoutView,
 }
 
 
 @pytest.mark.parametrize(("name", "view"), OURS.items())
 def test_urls__our_views_stand_in_front(name: str, view: type) -> None:
-    assert resolve(reverse(f"oauth2_provider:{name}")).func.view_class is view
+    assert resolve(reverse(f"oauth2_provider:{name}", args=ARGUMENTS.get(name))).func.view_class is view
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - set(OURS)))
@@ -61,7 +70,7 @@ def test_urls__other_views_are_the_toolkits(name: str) -> None:
 @pytest.mark.parametrize("name", OURS)
 def test_urls__our_views_are_exempt_from_what_the_toolkits_are(name: str) -> None:
     """Django keeps such marks on the view function: CSRF at introspection, and the answer to anonymous visitors."""
-    path = reverse(f"oauth2_provider:{name}")
+    path = reverse(f"oauth2_provider:{name}", args=ARGUMENTS.get(name))
     ours, theirs = resolve(path).func, resolve(path.removeprefix("/o"), urlconf="oauth2_provider.urls").func
 
     for mark in ("csrf_exempt", "login_required"):
@@ -76,10 +85,17 @@ def test_urls__only_the_authorization_endpoint_takes_part_in_registration() -> N
     assert taking_part == ["authorize"]
 
 
-def test_well_known_urls__are_the_toolkits() -> None:
-    assert [pattern.name for pattern in well_known_urls.urlpatterns] == [
+def test_well_known_urls__have_every_name_of_the_toolkits() -> None:
+    assert {pattern.name for pattern in well_known_urls.urlpatterns} == {
         pattern.name for pattern in toolkit.metadata_urlpatterns
-    ]
+    }
+
+
+@pytest.mark.parametrize(
+    "path", ["/.well-known/oauth-authorization-server", "/.well-known/oauth-authorization-server/o"]
+)
+def test_well_known_urls__lead_to_our_view(path: str) -> None:
+    assert resolve(path).func.view_class is OAuthServerMetadataView
 
 
 @pytest.mark.parametrize(

@@ -1205,20 +1205,3 @@ def test_client_credentials__have_nobody_behind_them_and_live_on(admin: Any, mak
     assert sign_in_of_token(token) is None
     assert set(party.introspect(token)) == {"active", "scope", "exp", "client_id", "iss", "token_type"}
     assert ask_resource(token).status_code == 200
-
-
-# Discovery
-
-
-def test_discovery__names_the_claims_that_we_tell(client: Client) -> None:
-    told = client.get("/o/.well-known/openid-configuration").json()["claims_supported"]
-
-    assert len(told) == len(set(told))
-    assert {"sub", "acr", "amr", "auth_time", "sid", "name", "preferred_username", "email"} <= set(told)
-
-
-def test_discovery__promises_the_prompts_that_work(client: Client) -> None:
-    metadata = client.get("/o/.well-known/openid-configuration").json()
-
-    assert metadata["issuer"] == ISSUER
-    assert set(metadata["prompt_values_supported"]) == {"none", "login"}
