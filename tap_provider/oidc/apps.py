@@ -16,7 +16,11 @@ class OidcConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import checks, contexts
+        from oauth2_provider.models import get_application_model
+
+        from . import checks, contexts, hashers
 
         checks.register_all()
+        # A form says which secret is too weak; without this the toolkit's would fail as it saves.
+        get_application_model()._meta.get_field("client_secret").validators.append(hashers.validate_client_secret)
         self.sweepers: dict[str, Callable[..., int]] = {"code and token contexts": contexts.sweep}

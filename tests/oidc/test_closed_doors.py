@@ -24,6 +24,7 @@ from tap_provider.models import SignIn, TemporaryAccessPass
 from tap_provider.sign_in import SESSION_KEY
 
 from .conftest import (
+    CLIENT_SECRET,
     INTROSPECT,
     PASSWORD,
     REDIRECT_URI,
@@ -72,7 +73,7 @@ def application_form(name: str) -> dict[str, Any]:
     return {
         "name": name,
         "client_id": name,
-        "client_secret": "secret",
+        "client_secret": CLIENT_SECRET,
         "client_type": "confidential",
         "authorization_grant_type": "authorization-code",
         "redirect_uris": REDIRECT_URI,
