@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
 from functools import partial
 from statistics import median
 from typing import Any
 
+from benchmarks.database import ADMIN_URL, scratch_database
+
 WORKERS = 2
-ADMIN_URL = "postgres://postgres@127.0.0.1:5432/postgres"
-DATABASE = "tap_benchmark"
 PASSWORD = "correct horse battery staple"
 
 
@@ -31,13 +30,8 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=200)
     parser.add_argument("--postgres", default=ADMIN_URL, help="a server on loopback; a database is made and dropped")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ |= {"VAR_DIR": folder, "DATABASE_URL": options.postgres.rpartition("/")[0] + f"/{DATABASE}"}
-        _execute(options.postgres, f'DROP DATABASE IF EXISTS "{DATABASE}"', f'CREATE DATABASE "{DATABASE}"')
-        try:
-            _run(options)
-        finally:
-            _execute(options.postgres, f'DROP DATABASE IF EXISTS "{DATABASE}" WITH (FORCE)')
+    with scratch_database(options.postgres):
+        _run(options)
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -109,14 +103,6 @@ def _prepare(users: int) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
     ]
     connection.close()
     return passes, [{"username": name, "password": PASSWORD} for name in names]
-
-
-def _execute(url: str, *statements: str) -> None:
-    import psycopg
-
-    with psycopg.connect(url, autocommit=True) as connection:
-        for statement in statements:
-            connection.execute(statement.encode())
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import environ
+from django.conf import global_settings
 from django.core.management.utils import get_random_secret_key
 
 from example_project.kept_secrets import kept_secret, new_signing_key
@@ -107,6 +108,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+PASSWORD_HASHERS = [*global_settings.PASSWORD_HASHERS, "tap_provider.oidc.hashers.ClientSecretHasher"]
 LOGIN_URL = "tap_provider:sign_in"
 LOGIN_REDIRECT_URL = "home"
 
@@ -157,6 +159,7 @@ OAUTH2_PROVIDER = {
         "offline_access": "Stay signed in for you",
         "method_registration": "Register sign-in methods with you",
     },
+    "CLIENT_SECRET_HASHER": "tap_client_secret",
     "PKCE_REQUIRED": True,
     "ACCESS_TOKEN_EXPIRE_SECONDS": 3600,
     "ID_TOKEN_EXPIRE_SECONDS": 3600,

@@ -68,6 +68,10 @@ class Hooks:
         """
         return True
 
+    def email_is_verified(self, user: Any) -> bool:
+        """Tell whether this user was seen to receive mail at their address: `email_verified` (OpenID Connect §5.1)."""
+        return False
+
     def client_address(self, request: HttpRequest) -> str | None:
         """Return the address of the client, seen past as many proxies as `TAP_PROVIDER_TRUSTED_PROXIES` says."""
         address = request.META.get("REMOTE_ADDR", "")

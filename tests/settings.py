@@ -9,7 +9,10 @@ os.environ.setdefault("SECRET_KEY", "tests-only-" + "x" * 40)
 
 from example_project.settings import *  # noqa: F403
 
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # passwords are not what is tested here
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.MD5PasswordHasher",  # passwords are not what is tested here
+    "tap_provider.oidc.hashers.ClientSecretHasher",
+]
 ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
 WHITENOISE_AUTOREFRESH = True
 

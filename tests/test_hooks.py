@@ -132,6 +132,10 @@ def test_find_user__by_the_field_that_the_setting_names(make_user: MakeUser, set
     assert get_hooks().get_upn(robin) == "r@example.test"
 
 
+def test_email_is_verified__is_not_said_of_anybody_by_default(robin: Any) -> None:
+    assert get_hooks().email_is_verified(robin) is False
+
+
 @pytest.mark.parametrize(
     ("trusted", "remote", "forwarded", "address"),
     [

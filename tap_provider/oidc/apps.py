@@ -23,9 +23,12 @@ class OidcConfig(AppConfig):
 
         from ..sign_in import sign_in_ending
         from ..signals import sign_in_ended
-        from . import backchannel_logout, checks, contexts
+        from . import backchannel_logout, checks, contexts, hashers
 
         checks.register_all()
+        application = get_application_model()
+        # A form says which secret is too weak; without this the toolkit's would fail as it saves.
+        application._meta.get_field("client_secret").validators.append(hashers.validate_client_secret)
         self.sweepers: dict[str, Callable[..., int]] = {
             "code and token contexts": contexts.sweep,
             "logout deliveries": backchannel_logout.sweep,
@@ -34,7 +37,7 @@ class OidcConfig(AppConfig):
         sign_in_ending.connect(backchannel_logout.queue_deliveries, dispatch_uid="tap_provider_oidc.queue_deliveries")
         post_delete.connect(
             backchannel_logout.forget_client,
-            sender=get_application_model(),
+            sender=application,
             dispatch_uid="tap_provider_oidc.forget_client",
         )
         if django.VERSION >= (6, 0) and "default" in settings.TASKS:

@@ -4,23 +4,42 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as CheckWarning
 from django.urls import NoReverseMatch, resolve, reverse
 from oauth2_provider.settings import oauth2_settings
 
+from . import views
+from .hashers import ClientSecretHasher
 from .validator import REGISTRATION_SCOPES, TapOAuth2Validator
-from .views import AuthorizationView, IntrospectTokenView
 
 E101 = "tap_provider.E101"  # the toolkit's validator instead of ours
 E102 = "tap_provider.E102"  # the toolkit's view instead of ours
 W103 = "tap_provider.W103"  # the scope `method_registration` is not offered
+E104 = "tap_provider.E104"  # the hasher of client secrets is missing among the password hashers, or is their first
+W105 = "tap_provider.W105"  # client secrets are hashed like passwords
+
+VIEWS = {
+    "oauth2_provider:authorize": views.AuthorizationView,
+    "oauth2_provider:token": views.TokenView,
+    "oauth2_provider:revoke-token": views.RevokeTokenView,
+    "oauth2_provider:device-authorization": views.DeviceAuthorizationView,
+    "oauth2_provider:device-confirm": views.DeviceConfirmView,
+    "oauth2_provider:user-info": views.UserInfoView,
+    "oauth2_provider:introspect": views.IntrospectTokenView,
+    "oauth2_provider:rp-initiated-logout": views.RPInitiatedLogoutView,
+    "oauth2_provider:oidc-connect-discovery-info": views.ConnectDiscoveryInfoView,
+    "oauth2_provider:oauth-server-metadata": views.OAuthServerMetadataView,
+    "oauth-server-metadata": views.OAuthServerMetadataView,  # at the root of the host, in no namespace
+}
 
 
 def register_all() -> None:
     """Register every check below; called once by `AppConfig.ready`."""
     register(Tags.security)(check_validator)
     register(Tags.security)(check_scopes)
+    register(Tags.security)(check_client_secrets)
     register(Tags.urls)(check_views)
 
 
@@ -45,14 +64,33 @@ def check_scopes(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     ]
 
 
+def check_client_secrets(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    path = f"{ClientSecretHasher.__module__}.{ClientSecretHasher.__qualname__}"
+    hashers = list(django_settings.PASSWORD_HASHERS)
+    if hashers[:1] == [path]:
+        hint = "Put it last: the first of PASSWORD_HASHERS hashes people's passwords, which can be guessed."
+        return [Error(f"{path} is no hasher for passwords.", hint=hint, id=E104)]
+    named = oauth2_settings.CLIENT_SECRET_HASHER
+    if named == ClientSecretHasher.algorithm and path not in hashers:
+        hint = f"Add {path!r} to PASSWORD_HASHERS, last."
+        return [Error("The hasher of client secrets is not among the password hashers.", hint=hint, id=E104)]
+    if named == "default":
+        hint = (
+            f'Add {path!r} to PASSWORD_HASHERS, last, and OAUTH2_PROVIDER["CLIENT_SECRET_HASHER"] = '
+            f'"{ClientSecretHasher.algorithm}".'
+        )
+        return [CheckWarning("Client secrets are hashed as slowly as passwords.", hint=hint, id=W105)]
+    return []
+
+
 def check_views(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
-    for name, expected in (("authorize", AuthorizationView), ("introspect", IntrospectTokenView)):
+    for name, expected in VIEWS.items():
         try:
-            view = resolve(reverse(f"oauth2_provider:{name}")).func
+            view = resolve(reverse(name, args=["client", "code"] if name.endswith("device-confirm") else None)).func
         except NoReverseMatch:
             continue  # not mounted: then nobody reaches it
         if not issubclass(getattr(view, "view_class", object), expected):
-            hint = "Include tap_provider.oidc.urls in place of oauth2_provider.urls."
-            found.append(Error(f"oauth2_provider:{name} is django-oauth-toolkit's own view.", hint=hint, id=E102))
+            hint = "Include tap_provider.oidc.urls (and well_known_urls) in place of oauth2_provider's."
+            found.append(Error(f"{name} is django-oauth-toolkit's own view.", hint=hint, id=E102))
     return found

@@ -86,6 +86,11 @@ class TokenEndpointValidator(OAuth2Validator):
             _take_up_device(request)
         return True
 
+    def validate_device_code(self, client_id: str, code: str, request: Any, *args: Any, **kw: Any) -> str:
+        """Answer oauthlib 4, which asks after the grant type: what is not approved was refused there."""
+        status: str = get_device_grant_model().AUTHORIZED
+        return status
+
     def save_bearer_token(self, token: dict[str, Any], request: Any, *args: Any, **kwargs: Any) -> Any:
         """Bound tokens before they are stored and sent: it is one dictionary."""
         grant = request_context.exchanged(request)
@@ -134,9 +139,12 @@ def _is_good(sign_in: SignIn | None, request: Any) -> bool:
 
 
 def _take_up_device(request: Any) -> None:
-    """Carry the sign-in that approved the device, whose code is its own client's (RFC 8628 §3.4)."""
+    """Carry the sign-in that approved the device, whose code is its own client's (RFC 8628 §3.4).
+
+    The toolkit asks for the approval in its view alone, which does not see a device's code in a JSON body.
+    """
     device = get_device_grant_model().objects.filter(device_code=request.device_code).first()
-    if device is None or device.client_id != request.client.client_id:
+    if device is None or device.client_id != request.client.client_id or device.status != device.AUTHORIZED:
         raise InvalidGrantError(request=request)
     sign_in = sign_in_of_code(device.device_code)
     request_context.put(request, sign_in, code_digest=digest_of(device.device_code))

@@ -3,10 +3,10 @@
 Mounted in place of `oauth2_provider.urls`; the namespace stays the toolkit's, whose own code reverses by it.
 """
 
-from django.urls import path
+from django.urls import path, re_path
 from oauth2_provider import urls as toolkit
 
-from . import views
+from . import views, well_known_urls
 
 app_name = "oauth2_provider"
 
@@ -19,5 +19,11 @@ urlpatterns = [
     path("userinfo/", views.UserInfoView.as_view(), name="user-info"),
     path("introspect/", views.IntrospectTokenView.as_view(), name="introspect"),
     path("logout/", views.RPInitiatedLogoutView.as_view(), name="rp-initiated-logout"),
+    re_path(
+        r"^\.well-known/openid-configuration/?$",
+        views.ConnectDiscoveryInfoView.as_view(),
+        name="oidc-connect-discovery-info",
+    ),
+    *well_known_urls.urlpatterns,
     *toolkit.urlpatterns,
 ]

@@ -14,7 +14,7 @@ from ..hooks import get_hooks
 from ..sign_in import find_sign_in
 from . import request_context
 from .authorization_checks import has_consented
-from .contexts import is_live, remember_code, sign_in_of_token
+from .contexts import is_live, is_token_live, remember_code, sign_in_of_token
 from .id_tokens import unverified_claims
 from .models import may_host_registration
 from .token_validator import TokenEndpointValidator
@@ -92,9 +92,12 @@ class TapOAuth2Validator(TokenEndpointValidator):
     # At every use.
 
     def validate_bearer_token(self, token: str, scopes: Any, request: Any) -> bool:
+        request_context.put(request, None)
         if not super().validate_bearer_token(token, scopes, request):
             return False
-        return is_token_live(token, request.user, now=timezone.now()) or _refuse(request)
+        sign_in = None if request.user is None else sign_in_of_token(token)
+        request_context.put(request, sign_in)
+        return is_token_live(sign_in, request.user, now=timezone.now()) or _refuse(request)
 
     def validate_id_token(self, token: str, scopes: Any, request: Any) -> bool:
         """The toolkit takes an ID token for a bearer token too: it ends with the sign-in that it names."""
@@ -113,26 +116,20 @@ class TapOAuth2Validator(TokenEndpointValidator):
 
     def get_additional_claims(self, request: Any) -> dict[str, Any]:
         user = request.user
+        hooks = get_hooks()
         told = {
             "name": user.get_full_name() if hasattr(user, "get_full_name") else "",
             "given_name": getattr(user, "first_name", ""),
             "family_name": getattr(user, "last_name", ""),
-            "preferred_username": get_hooks().get_upn(user),
+            "preferred_username": hooks.get_upn(user),
             "email": getattr(user, user.get_email_field_name(), ""),
         }
-        return {name: value for name, value in told.items() if value}  # OpenID Connect Core §5.3.2: omit what is empty
+        told = {name: value for name, value in told.items() if value}  # OpenID Connect Core §5.3.2: omit what is empty
+        return {**told, "email_verified": bool(hooks.email_is_verified(user))} if "email" in told else told
 
     def get_discovery_claims(self, request: Any) -> list[str]:
-        told = ["name", "given_name", "family_name", "preferred_username", "email", "acr", "amr", "auth_time", "sid"]
-        return [*super().get_discovery_claims(request), *told]
-
-
-def is_token_live(token: str, user: Any | None, *, now: datetime) -> bool:
-    """Tell whether an unexpired access token is still good: its user active, its sign-in alive."""
-    if user is None:  # client credentials: nobody signed in
-        return True
-    sign_in = sign_in_of_token(token)
-    return bool(user.is_active) if sign_in is None else is_live(sign_in, now=now)
+        of_user = ["name", "given_name", "family_name", "preferred_username", "email", "email_verified"]
+        return [*super().get_discovery_claims(request), *of_user, "acr", "amr", "auth_time", "sid"]
 
 
 def _refuse(request: Any) -> bool:

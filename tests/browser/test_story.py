@@ -118,9 +118,7 @@ def test_story__authenticator_app_then_password_and_code(demo: dict[str, Any], n
     assert sign_in_at_relying_party(robin, demo, "ordinary")["claims"]["amr"] == ["mfa", "otp", "pwd"]
 
 
-def test_step_up__a_password_is_raised_by_the_passkey(
-    demo: dict[str, Any], new_person: Callable[..., Page]
-) -> None:
+def test_step_up__a_password_is_raised_by_the_passkey(demo: dict[str, Any], new_person: Callable[..., Page]) -> None:
     robin = new_person()
     robin.add_init_script(WITHOUT_AUTOFILL)
     use_pass(robin, demo["sign_in_with_pass_url"], demo["user"]["upn"], demo["pass"]["passcode"])

@@ -41,7 +41,7 @@ from tap_provider.sign_in import SESSION_KEY, end_sign_in
 
 ISSUER = django_settings.OAUTH2_PROVIDER["OIDC_ISS_ENDPOINT"]
 REDIRECT_URI = "https://relying-party.test/callback/"
-CLIENT_SECRET = "the-client-secret"
+CLIENT_SECRET = "the-client-secret-of-the-tests"
 
 AUTHORIZE, TOKEN, USERINFO = "/o/authorize/", "/o/token/", "/o/userinfo/"
 INTROSPECT, REVOKE, JWKS = "/o/introspect/", "/o/revoke_token/", "/o/.well-known/jwks.json"
@@ -241,9 +241,9 @@ def make_party(db: None) -> Callable[..., Party]:
         application_model = get_application_model()
         application = application_model(
             client_id=client_id,
-            client_secret=CLIENT_SECRET,
             name=client_id,
             **{
+                "client_secret": CLIENT_SECRET,
                 "client_type": application_model.CLIENT_CONFIDENTIAL,
                 "authorization_grant_type": application_model.GRANT_AUTHORIZATION_CODE,
                 "algorithm": application_model.RS256_ALGORITHM,

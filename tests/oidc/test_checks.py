@@ -13,9 +13,21 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.test import override_settings
 from django.urls import clear_url_caches, include, path
+from oauth2_provider import urls as toolkit_urls
 from oauth2_provider.oauth2_validators import OAuth2Validator
 
-from tap_provider.oidc.checks import E101, E102, W103, check_scopes, check_validator, check_views
+from tap_provider.oidc.checks import (
+    E101,
+    E102,
+    E104,
+    VIEWS,
+    W103,
+    W105,
+    check_client_secrets,
+    check_scopes,
+    check_validator,
+    check_views,
+)
 from tap_provider.oidc.validator import REGISTRATION_SCOPES, TapOAuth2Validator
 from tap_provider.oidc.views import AuthorizationView, IntrospectTokenView
 
@@ -47,7 +59,7 @@ def ids(messages: list[Any]) -> list[str]:
 
 
 def test_checks__are_silent_on_the_example() -> None:
-    assert [*check_validator(None), *check_scopes(None), *check_views(None)] == []
+    assert [*check_validator(None), *check_scopes(None), *check_views(None), *check_client_secrets(None)] == []
 
 
 def test_check_validator__E101_where_the_toolkits_validator_is_used() -> None:  # noqa: N802
@@ -82,10 +94,20 @@ def test_check_views__E102_for_each_view_of_the_toolkits() -> None:  # noqa: N80
     with addresses(path("o/", include("oauth2_provider.urls"))):
         found = check_views(None)
 
-    assert ids(found) == [E102, E102] == ["tap_provider.E102"] * 2
+    names = [name for name in VIEWS if name.startswith("oauth2_provider:")]
+    assert ids(found) == [E102] * len(names) == ["tap_provider.E102"] * 5
     assert all(message.is_serious() for message in found)
-    assert "oauth2_provider:authorize" in found[0].msg
-    assert "oauth2_provider:introspect" in found[1].msg
+    assert [message.msg.split()[0] for message in found] == names
+
+
+def test_check_views__E102_for_the_toolkits_document_at_the_root_of_the_host() -> None:  # noqa: N802
+    root = path("", include(toolkit_urls.metadata_urlpatterns))
+
+    with addresses(path("o/", include("tap_provider.oidc.urls")), root):
+        [found] = check_views(None)
+
+    assert found.id == E102
+    assert found.msg.startswith("oauth-server-metadata is")
 
 
 @pytest.mark.parametrize("view", [IntrospectTokenView.as_view(), lambda request: None])
@@ -123,8 +145,51 @@ def test_check_scopes__is_silent_where_only_names_or_addresses_are_not_told(left
         assert check_scopes(None) == []
 
 
+HASHER = "tap_provider.oidc.hashers.ClientSecretHasher"
+DJANGOS = "django.contrib.auth.hashers.PBKDF2PasswordHasher"
+
+
+@pytest.mark.parametrize("hashers", [[HASHER], [HASHER, DJANGOS]])
+def test_check_client_secrets__E104_where_peoples_passwords_would_get_the_fast_hash(  # noqa: N802
+    hashers: list[str], settings: Any
+) -> None:
+    settings.PASSWORD_HASHERS = hashers
+
+    [found] = check_client_secrets(None)
+
+    assert found.id == E104 == "tap_provider.E104"
+    assert found.is_serious()
+
+
+def test_check_client_secrets__E104_where_the_hasher_is_named_and_not_listed(settings: Any) -> None:  # noqa: N802
+    """The toolkit would compare what is stored as clear text: the hash itself would be accepted as the secret."""
+    settings.PASSWORD_HASHERS = [DJANGOS]
+
+    [found] = check_client_secrets(None)
+
+    assert found.id == E104
+    assert HASHER in found.hint
+
+
+def test_check_client_secrets__W105_where_the_toolkits_default_is_used() -> None:  # noqa: N802
+    with toolkit_settings(CLIENT_SECRET_HASHER=None):
+        [found] = check_client_secrets(None)
+
+    assert found.id == W105 == "tap_provider.W105"
+    assert not found.is_serious()
+    assert HASHER in found.hint
+    assert "tap_client_secret" in found.hint
+
+
+def test_check_client_secrets__is_silent_on_a_hasher_of_the_sites_own(settings: Any) -> None:
+    settings.PASSWORD_HASHERS = [DJANGOS]
+
+    with toolkit_settings(CLIENT_SECRET_HASHER="pbkdf2_sha256"):
+        assert check_client_secrets(None) == []
+
+
 def test_checks__are_run_by_the_command_line() -> None:
-    broken = toolkit_settings(OAUTH2_VALIDATOR_CLASS=None, SCOPES={"openid": ""})
+    broken = toolkit_settings(OAUTH2_VALIDATOR_CLASS=None, CLIENT_SECRET_HASHER=None, SCOPES={"openid": ""})
     with (
         broken,
         addresses(path("account/", include("tap_provider.urls")), path("o/", include("oauth2_provider.urls"))),
@@ -135,5 +200,5 @@ def test_checks__are_run_by_the_command_line() -> None:
     ):
         call_command("check", stderr=StringIO(), stdout=StringIO())
 
-    for check_id in (E101, E102, W103):
+    for check_id in (E101, E102, W103, W105):
         assert check_id in str(refusal.value)

@@ -28,6 +28,7 @@ from tap_provider.oidc.token_validator import DEVICE_CODE_GRANT
 from tap_provider.sign_in import SESSION_KEY
 
 from .conftest import (
+    CLIENT_SECRET,
     INTROSPECT,
     PASSWORD,
     PHISHING_RESISTANT_ACR,
@@ -78,7 +79,7 @@ def application_form(name: str) -> dict[str, Any]:
     return {
         "name": name,
         "client_id": name,
-        "client_secret": "secret",
+        "client_secret": CLIENT_SECRET,
         "client_type": "confidential",
         "authorization_grant_type": "authorization-code",
         "redirect_uris": REDIRECT_URI,
@@ -292,6 +293,22 @@ def test_device__code_is_its_own_clients(approved: Any, make_party: Callable[...
     other = make_party("radio", authorization_grant_type=get_application_model().GRANT_DEVICE_CODE)
 
     assert device_tokens(other).json()["error"] == "invalid_grant"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:oauth2_provider")
+@pytest.mark.parametrize("status", ["authorization-pending", "denied", "expired"])
+def test_device__code_that_is_not_approved_brings_nothing_by_json_either(
+    robin: Any, device: Any, device_party: Party, status: str
+) -> None:
+    device.user, device.status = robin, status
+    device.save()
+    body = {"grant_type": DEVICE_CODE_GRANT, "device_code": "device-code", **device_party.credentials}
+
+    with toolkit_settings(OAUTH2_BACKEND_CLASS="oauth2_provider.oauth2_backends.JSONOAuthLibCore"):
+        response = device_party.server.post(TOKEN, body, content_type="application/json")
+
+    assert response.json()["error"] == "invalid_grant"
+    assert not get_access_token_model().objects.exists()
 
 
 def test_device__code_ends_when_it_says_so(approved: Any, device_party: Party) -> None:

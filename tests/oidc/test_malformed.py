@@ -370,6 +370,15 @@ def test_malformed__token_in_the_body_is_an_error_at_userinfo(party_for: Callabl
     assert response.status_code in {400, 401}
 
 
+@pytest.mark.parametrize("header", [BROKEN_BASIC["no_base64"], BROKEN_BASIC["wrong"]])
+def test_malformed__basic_header_is_no_bearer_token_at_userinfo(db: None, header: str) -> None:
+    """RFC 6750 §3: no client authenticates there, so the challenge is that of bearer tokens."""
+    response = Client().get(USERINFO, headers={"authorization": header})
+
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"].startswith("Bearer ")
+
+
 def test_userinfo__by_post_needs_no_body(full: Client, intranet: Party) -> None:
     """OpenID Connect Core §5.3.1."""
     token = intranet.tokens(full).access_token

@@ -20,8 +20,9 @@ from oauth2_provider.models import (
 )
 
 from tap_provider.models import Level, SignIn
-from tap_provider.oidc.contexts import digest_of
+from tap_provider.oidc.contexts import digest_of, revoke_tokens_of_code
 from tap_provider.oidc.models import TokenContext
+from tap_provider.oidc.validator import TapOAuth2Validator
 from tap_provider.sign_in import Client as From
 from tap_provider.sign_in import renew_sign_in
 
@@ -70,6 +71,7 @@ def test_exchange__of_a_code_used_twice_kills_the_tokens_of_its_first_use(full: 
     assert is_refused(intranet.exchange(code, asked))
 
     assert is_dead(intranet, first.response)
+    assert not get_refresh_token_model().objects.filter(revoked=None).exists()
     assert not get_id_token_model().objects.exists()
 
 
@@ -207,6 +209,20 @@ def test_exchange__of_many_at_once_would_bring_several_with_the_toolkit_alone(fu
             return
         get_access_token_model().objects.all().delete()
     pytest.fail(f"never once in 10 rounds on {connection.vendor}")
+
+
+class Meanwhile(TapOAuth2Validator):
+    """Lets the code be used again while the answer to its first use is on its way."""
+
+    def invalidate_authorization_code(self, client_id: str, code: str, request: Any, *args: Any, **kwargs: Any) -> None:
+        super().invalidate_authorization_code(client_id, code, request, *args, **kwargs)
+        revoke_tokens_of_code(digest_of(code), client_id=client_id)
+
+
+def test_exchange__of_a_code_used_again_before_the_answer_is_refused(full: Client, intranet: Party) -> None:
+    code, asked = intranet.code(full)
+    with toolkit_settings(OAUTH2_VALIDATOR_CLASS="tests.oidc.test_tokens.Meanwhile"):
+        assert is_refused(intranet.exchange(code, asked))
 
 
 @pytest.mark.django_db(transaction=True)

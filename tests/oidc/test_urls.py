@@ -10,9 +10,11 @@ from oauth2_provider import urls as toolkit
 from tap_provider.oidc import urls, well_known_urls
 from tap_provider.oidc.views import (
     AuthorizationView,
+    ConnectDiscoveryInfoView,
     DeviceAuthorizationView,
     DeviceConfirmView,
     IntrospectTokenView,
+    OAuthServerMetadataView,
     RevokeTokenView,
     RPInitiatedLogoutView,
     TokenView,
@@ -56,6 +58,9 @@ OURS = {
     "device-confirm": DeviceConfirmView,
     "user-info": UserInfoView,
     "introspect": IntrospectTokenView,
+    "oauth-server-metadata": OAuthServerMetadataView,
+    "oauth-server-metadata-issuer": OAuthServerMetadataView,
+    "oidc-connect-discovery-info": ConnectDiscoveryInfoView,
     "rp-initiated-logout": RPInitiatedLogoutView,
 }
 
@@ -93,10 +98,17 @@ def test_urls__only_the_authorization_endpoint_takes_part_in_registration() -> N
     assert taking_part == ["authorize"]
 
 
-def test_well_known_urls__are_the_toolkits() -> None:
-    assert [pattern.name for pattern in well_known_urls.urlpatterns] == [
+def test_well_known_urls__have_every_name_of_the_toolkits() -> None:
+    assert {pattern.name for pattern in well_known_urls.urlpatterns} == {
         pattern.name for pattern in toolkit.metadata_urlpatterns
-    ]
+    }
+
+
+@pytest.mark.parametrize(
+    "path", ["/.well-known/oauth-authorization-server", "/.well-known/oauth-authorization-server/o"]
+)
+def test_well_known_urls__lead_to_our_view(path: str) -> None:
+    assert resolve(path).func.view_class is OAuthServerMetadataView
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,7 @@
-"""Where a session meets an authorization request, and introspection: whom is answered, with what, and where to."""
+"""Where a session meets an authorization request: whom is answered, with what, and where to."""
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -11,29 +10,21 @@ import pytest
 from django.conf import settings as django_settings
 from django.http import QueryDict
 from django.test import Client
-from django.utils import timezone
 from oauth2_provider.models import (
     get_access_token_model,
-    get_application_model,
     get_grant_model,
     get_id_token_model,
 )
 
 from tap_provider.issue import IssuedPass
-from tap_provider.models import SignIn
 from tap_provider.oidc.models import RelyingParty
 from tap_provider.oidc.views import AuthorizationView
 from tap_provider.registration_session import reaches, takes_part
 
-from ..conftest import HOUR
 from .conftest import (
     AUTHORIZE,
-    ENDS_OF_FULL_SESSION,
     ENDS_OF_REGISTRATION,
-    INTROSPECT,
     ISSUER,
-    MULTI_FACTOR_ACR,
-    PASSWORD,
     REDIRECT_URI,
     REGISTRATION_SCOPE,
     Party,
@@ -44,9 +35,6 @@ from .conftest import (
     is_sign_in_page,
     plain_toolkit,
     same_browser,
-    seconds,
-    session_from_before,
-    sign_in_of,
     sign_in_with_passkey,
     toolkit_settings,
 )
@@ -590,142 +578,6 @@ def test_authorize__answer_is_the_sessions_own_not_that_of_a_bearer_token(
     response = holder.get(intranet.request().url, headers={"authorization": f"Bearer {token}"})
 
     assert is_sign_in_page(response)
-
-
-# Introspection
-
-
-@pytest.mark.compliance("RFC 9470 §6.2", "RFC 7662 §2.2")
-def test_introspection__tells_the_context(holder: Client, robin: Any, portal: Party) -> None:
-    """RFC 9470 §6.2."""
-    SignIn.objects.update(authenticated_at=timezone.now() - HOUR)
-    tokens = portal.tokens(holder, scope=REGISTRATION_SCOPE)
-    sign_in = sign_in_of(holder)
-
-    answer = portal.introspect(tokens.access_token)
-
-    assert answer == {
-        "active": True,
-        "client_id": "portal",
-        "scope": REGISTRATION_SCOPE,
-        "exp": seconds(get_access_token_model().objects.get().expires),
-        "username": robin.get_username(),
-        "sub": str(robin.pk),
-        "acr": MULTI_FACTOR_ACR,
-        "amr": ["mfa", "tap"],
-        "auth_time": seconds(sign_in.authenticated_at),
-        "sid": str(sign_in.pk),
-    }
-
-
-@pytest.mark.compliance("RFC 9470 §6.2")
-def test_introspection__agrees_with_the_id_token(full: Client, intranet: Party) -> None:
-    tokens = intranet.tokens(full)
-
-    answer = intranet.introspect(tokens.access_token)
-
-    for name in ("sub", "acr", "amr", "auth_time", "sid"):
-        assert answer[name] == tokens.claims[name]
-
-
-def test_introspection__of_an_adopted_session_tells_no_time(kim: Any, intranet: Party) -> None:
-    tokens = intranet.tokens(session_from_before(kim))
-
-    assert "auth_time" not in intranet.introspect(tokens.access_token)
-
-
-@pytest.mark.parametrize("way", ENDS_OF_REGISTRATION)
-@pytest.mark.compliance("RFC 7662 §2.2")
-def test_introspection__is_inactive_once_the_registration_only_session_is_over(
-    way: str, holder: Client, portal: Party, end_by: Callable[[str, Client], None]
-) -> None:
-    tokens = portal.tokens(holder)
-    assert portal.introspect(tokens.access_token)["active"]
-
-    end_by(way, holder)
-
-    assert portal.introspect(tokens.access_token) == {"active": False}
-
-
-@pytest.mark.parametrize("way", ENDS_OF_FULL_SESSION)
-@pytest.mark.compliance("RFC 7662 §2.2")
-def test_introspection__is_inactive_once_the_full_session_is_over(
-    way: str, full: Client, intranet: Party, end_by: Callable[[str, Client], None]
-) -> None:
-    tokens = intranet.tokens(full)
-    assert intranet.introspect(tokens.access_token)["active"]
-
-    end_by(way, full)
-
-    assert intranet.introspect(tokens.access_token) == {"active": False}
-
-
-@pytest.mark.compliance("RFC 7662 §2.2")
-def test_introspection__of_a_token_expired_is_inactive(full: Client, intranet: Party) -> None:
-    tokens = intranet.tokens(full)
-
-    get_access_token_model().objects.update(expires=timezone.now())
-
-    assert intranet.introspect(tokens.access_token) == {"active": False}
-
-
-@pytest.mark.parametrize("method", ["get", "post"])
-def test_introspection__is_the_same_by_either_method(full: Client, intranet: Party, method: str) -> None:
-    tokens = intranet.tokens(full)
-    basic = b64encode(f"{intranet.client_id}:{intranet.secret}".encode()).decode()
-
-    response = getattr(intranet.server, method)(
-        INTROSPECT, {"token": tokens.access_token}, headers={"authorization": f"Basic {basic}"}
-    )
-
-    assert response.json() == intranet.introspect(tokens.access_token)
-
-
-@pytest.mark.compliance("RFC 7662 §2.2")
-@pytest.mark.parametrize("token", ["", "unknown", "é", "\U0001f511", pytest.param("x" * 100_000, id="endless")])
-def test_introspection__of_what_is_no_token_is_inactive(intranet: Party, token: str) -> None:
-    assert intranet.introspect(token) == {"active": False}
-
-
-def test_introspection__without_a_token_is_invalid(intranet: Party) -> None:
-    response = intranet.server.post(INTROSPECT, intranet.credentials)
-
-    assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
-
-
-@pytest.mark.compliance("RFC 7662 §2.1")
-def test_introspection__needs_a_clients_credentials(full: Client, intranet: Party) -> None:
-    tokens = intranet.tokens(full)
-
-    for browser in (Client(), full):
-        response = browser.post(INTROSPECT, {"token": tokens.access_token})
-        assert response.status_code == 403
-
-
-def test_introspection__of_a_token_with_an_audience_keeps_it(full: Client, intranet: Party) -> None:
-    """RFC 8707; whatever the toolkit tells beside the context stays."""
-    tokens = intranet.tokens(full, resource="https://api.test/")
-
-    answer = intranet.introspect(tokens.access_token)
-
-    assert answer["aud"] == ["https://api.test/"]
-    assert answer["amr"] == ["pwd"]
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:oauth2_provider")
-def test_introspection__of_a_deactivated_users_token_without_a_sign_in_is_inactive(
-    kim: Any, make_party: Callable[..., Party]
-) -> None:
-    party = make_party("legacy", authorization_grant_type=get_application_model().GRANT_PASSWORD)
-    with toolkit_settings(COMPLIANT_BCP_RFC9700_PASSWORD_GRANT=False):
-        body = {"grant_type": "password", "username": "kim", "password": PASSWORD, "scope": "profile"}
-        token = party.server.post("/o/token/", {**body, **party.credentials}).json()["access_token"]
-    assert party.introspect(token)["active"]
-
-    kim.is_active = False
-    kim.save()
-
-    assert party.introspect(token) == {"active": False}
 
 
 @pytest.mark.compliance("RFC 6749 §4.1.2.1")

@@ -2,15 +2,18 @@
 
 from .authorization import AuthorizationView
 from .device import DeviceAuthorizationView, DeviceConfirmView
+from .discovery import ConnectDiscoveryInfoView, OAuthServerMetadataView
 from .introspection import IntrospectTokenView
 from .logout import RPInitiatedLogoutView
 from .token import RevokeTokenView, TokenView, UserInfoView
 
 __all__ = [
     "AuthorizationView",
+    "ConnectDiscoveryInfoView",
     "DeviceAuthorizationView",
     "DeviceConfirmView",
     "IntrospectTokenView",
+    "OAuthServerMetadataView",
     "RPInitiatedLogoutView",
     "RevokeTokenView",
     "TokenView",
