@@ -14,6 +14,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_asy
 from django.apps import apps
 from django.contrib.auth import SESSION_KEY as DJANGO_SESSION_KEY
 from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import SuspiciousOperation
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 from django.utils.module_loading import import_string
@@ -58,7 +59,11 @@ class SignInMiddleware:
             return  # before the session is touched, which costs a query
         if SESSION_KEY not in request.session or DJANGO_SESSION_KEY in request.session:
             return  # anonymous, or a full session
-        if not registration_session.takes_part(view, name, request.GET):
+        try:
+            query = request.GET
+        except SuspiciousOperation:
+            return  # more parameters than Django reads: the view says so
+        if not registration_session.takes_part(view, name, query):
             return
         request.user = SimpleLazyObject(partial(_holder, request))  # type: ignore[assignment]
         request.auser = sync_to_async(partial(_holder, request))

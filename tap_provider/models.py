@@ -255,6 +255,8 @@ class SignIn(models.Model):
     level = models.CharField(_("level"), max_length=20, choices=Level)
     authenticated_at = models.DateTimeField(_("authenticated at"), null=True)  # null: adopted, nobody knows
     created_at = models.DateTimeField(_("created at"))
+    # Moved by signing in anew and not by a step-up; null: adopted.
+    signed_in_at = models.DateTimeField(_("signed in at"), null=True)
     deadline = models.DateTimeField(_("deadline"), null=True)
     ended_at = models.DateTimeField(_("ended at"), null=True)
     ended_reason = models.CharField(_("ended because"), max_length=20, choices=EndedReason, blank=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from django.contrib.sessions.backends.signed_cookies import SessionStore as CookieSession
 from django.db import transaction
 from django.db.models import OuterRef, Subquery
 from django.dispatch import Signal
@@ -72,6 +73,7 @@ def begin_sign_in(
         amr=list(amr),
         level=level,
         authenticated_at=authenticated_at,
+        signed_in_at=authenticated_at,
         created_at=now,
         deadline=deadline,
         pass_id=pass_id,
@@ -83,14 +85,24 @@ def begin_sign_in(
 
 
 def renew_sign_in(
-    sign_in: SignIn, *, methods: Sequence[str], amr: Sequence[str], level: Level, client: Client, now: datetime
+    sign_in: SignIn,
+    *,
+    methods: Sequence[str],
+    amr: Sequence[str],
+    level: Level,
+    client: Client,
+    now: datetime,
+    is_step_up: bool = False,
 ) -> bool:
     """Record that the user of a live full session has authenticated again, by these methods; False if it has ended.
+
+    By a step-up they have merely added to what they proved before: that is no new sign-in to who asked for one.
 
     It stays the same sign-in: what other relying parties hold of it goes on. What was issued before keeps telling of
     what was before, because codes and tokens keep a snapshot.
     """
-    changes = {"methods": list(methods), "amr": list(amr), "level": level, "authenticated_at": now}
+    changes: dict[str, Any] = {"methods": list(methods), "amr": list(amr), "level": level, "authenticated_at": now}
+    changes |= {} if is_step_up else {"signed_in_at": now}
     with transaction.atomic():
         if not SignIn.objects.not_ended().filter(pk=sign_in.pk, pass_id=None).update(**changes):
             return False
@@ -131,6 +143,11 @@ def put_in_session(request: HttpRequest, sign_in: SignIn) -> None:
     """Let this session carry this sign-in."""
     request.session[SESSION_KEY] = str(sign_in.pk)
     request._tap_sign_in = sign_in  # type: ignore[attr-defined]
+
+
+def can_rotate(session: Any) -> bool:
+    """Tell whether renewing the session's key leaves a copied cookie behind: one that carries its data stays good."""
+    return not isinstance(session, CookieSession)
 
 
 def sign_in_of_session(request: HttpRequest) -> SignIn | None:

@@ -21,7 +21,15 @@ from .. import audit
 from ..exceptions import AmbiguousUpn, SignInRefused
 from ..hooks import NOBODY, clean_upn, find_user, get_hooks
 from ..models import AuditEvent, SignIn
-from ..sign_in import Client, begin_sign_in, end_sign_in, put_in_session, renew_sign_in, sign_in_of_session
+from ..sign_in import (
+    Client,
+    begin_sign_in,
+    can_rotate,
+    end_sign_in,
+    put_in_session,
+    renew_sign_in,
+    sign_in_of_session,
+)
 from ..throttle import count_attempt, take_back
 from .kinds import UsedMethod, amr_of, level_of
 from .password import USED_PASSWORD
@@ -187,6 +195,8 @@ def record_login(sender: type[Any], request: HttpRequest, user: Any, **kwargs: A
 def _renewable(request: HttpRequest, user: Any, *, now: datetime) -> SignIn | None:
     # `login()` of the same user keeps the session, and so its sign-in; anybody else's was flushed before.
     carried = sign_in_of_session(request)
+    if not can_rotate(request.session):
+        return None
     if carried is None or carried.user_id != user.pk or carried.is_registration_only or carried.is_over(now=now):
         return None
     return carried

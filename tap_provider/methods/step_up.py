@@ -13,7 +13,15 @@ from django.views.decorators.debug import sensitive_variables
 from ..exceptions import SignInRefused
 from ..hooks import get_hooks
 from ..models import Level, SignIn
-from ..sign_in import Client, renew_sign_in, sign_in_of_session
+from ..sign_in import (
+    Client,
+    begin_sign_in,
+    can_rotate,
+    end_sign_in,
+    put_in_session,
+    renew_sign_in,
+    sign_in_of_session,
+)
 from ..throttle import count_attempt, take_back
 from .full_session import OTP_DEVICE_KEY, record_refusal
 from .kinds import amr_of, level_of
@@ -75,7 +83,13 @@ def step_up(request: HttpRequest, *, kind: MethodKind, form: Form, now: datetime
     take_back(attempt)
     both = [USED_PASSWORD, used]
     methods = [method.kind for method in both]
-    if not renew_sign_in(sign_in, methods=methods, amr=amr_of(both), level=level_of(both), client=client, now=now):
+    told: dict[str, Any] = {"methods": methods, "amr": amr_of(both), "level": level_of(both), "client": client}
+    if not can_rotate(request.session):
+        # A copy of the old cookie would rise with it: another sign-in takes its place.
+        end_sign_in(sign_in, reason=SignIn.EndedReason.SIGNED_IN_ANEW, now=now)
+        sign_in = begin_sign_in(user=user, authenticated_at=now, now=now, **told)
+        put_in_session(request, sign_in)
+    elif not renew_sign_in(sign_in, now=now, is_step_up=True, **told):
         raise SignInRefused(_("Sign in first."), code="not_signed_in")
     request.session.cycle_key()
     device = getattr(user, "otp_device", None)

@@ -19,6 +19,7 @@ from ..hooks import clean_upn, get_hooks
 from ..methods.step_up import reachable_by_signing_in, reachable_by_step_up
 from ..models import Level
 from .authorization_request import Unreadable
+from .subject import subject_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -41,9 +42,14 @@ class Refuse:
     description: str
 
 
+UNMET = Refuse("unmet_authentication_requirements", "The user cannot authenticate as strongly as that.")
+
+
 @dataclass(frozen=True)
 class SignInAnew:
-    """The user authenticates, again or for the first time."""
+    """The user authenticates, again or for the first time; `in_vain` is for who just has, and it was not enough."""
+
+    in_vain: Refuse | None = None
 
     silently = Refuse("login_required", "The user has to sign in.")
 
@@ -69,6 +75,8 @@ class ChooseAccount:
             return Refuse("login_required", "Somebody else is signed in.")
         return Refuse("account_selection_required", "The user has to choose an account.")
 
+
+MOMENT = timedelta(minutes=1)
 
 Answer = Refuse | SignInAnew | StepUp | ChooseAccount
 
@@ -191,9 +199,9 @@ def _signed_in(asked: Asked) -> Answer | None:
 
 def _hinted_user(asked: Asked) -> Answer | None:
     """The user of the ID token, or of the requested `sub`: nobody else is answered for."""
-    meant = set() if asked.hint is None else {str(asked.hint.get("sub"))}
-    meant |= {str(value) for value in asked.request.claim("sub").values}
-    if not meant or meant == {_subject(asked)}:
+    meant = [] if asked.hint is None else [{str(asked.hint.get("sub"))}]
+    meant += [{str(value) for value in asked.request.claim("sub").values}] if asked.request.claim("sub").values else []
+    if not meant or all(subject_of(asked.user) in wanted for wanted in meant):
         return None
     return ChooseAccount(may_continue=False)
 
@@ -220,9 +228,15 @@ def _authenticated_again(asked: Asked) -> Answer | None:
 def _recent_enough(asked: Asked) -> Answer | None:
     assert asked.sign_in is not None  # noqa: S101 asked before
     at, most = asked.sign_in.authenticated_at, asked.max_age
-    if most is None or asked.returned.is_newer(asked.sign_in):
+    if most is None:
         return None
-    return SignInAnew() if at is None or asked.now - at > most else None
+    if at is None:
+        return SignInAnew(in_vain=SignInAnew.silently)
+    # Just signed in for this request: that takes a moment, and so does reading the consent page. Nothing else is new
+    # enough for 0, whatever a clock says.
+    if asked.returned.is_newer(asked.sign_in) and asked.now - at <= MOMENT:
+        return None
+    return SignInAnew() if not most or asked.now - at > most else None
 
 
 def _known(asked: Asked) -> Answer | None:
@@ -231,7 +245,7 @@ def _known(asked: Asked) -> Answer | None:
     wants_time = asked.request.claim("auth_time").is_essential
     wants_acr = asked.essential_acr is not None or bool(asked.party.minimum_level)
     if (wants_time and asked.sign_in.authenticated_at is None) or (wants_acr and asked.level is None):
-        return SignInAnew()
+        return SignInAnew(in_vain=SignInAnew.silently if wants_time else UNMET)
     return None
 
 
@@ -292,6 +306,8 @@ def answer_session(asked: Asked) -> Answer | None:
         return answer.silently
     if isinstance(answer, SignInAnew) and asked.user is not None and asked.returned.is_too_old(asked.sign_in):
         return answer.silently  # sent away for it once: a page that sends back at once would be a loop
+    if isinstance(answer, SignInAnew) and answer.in_vain is not None and asked.returned.is_newer(asked.sign_in):
+        return answer.in_vain
     return answer
 
 
@@ -311,8 +327,8 @@ def _raised(asked: Asked, acceptable: list[Level]) -> Answer | None:
         if _reaches(reachable_by_step_up(asked.sign_in), acceptable):
             return StepUp(_lowest(acceptable))
         if _reaches(reachable_by_signing_in(asked.user), acceptable):
-            return SignInAnew()
-    return Refuse("unmet_authentication_requirements", "The user cannot authenticate as strongly as that.")
+            return SignInAnew(in_vain=UNMET)
+    return UNMET
 
 
 def _reaches(level: Level | None, acceptable: Iterable[Level]) -> bool:
@@ -321,11 +337,6 @@ def _reaches(level: Level | None, acceptable: Iterable[Level]) -> bool:
 
 def _lowest(levels: Iterable[Level]) -> Level:
     return min(levels, key=lambda level: level.rank)
-
-
-def _subject(asked: Asked) -> str:
-    assert asked.user is not None  # noqa: S101 asked before
-    return str(asked.user.pk)
 
 
 def _names(asked: Asked) -> set[str]:

@@ -11,13 +11,16 @@ from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from unicodedata import category
+from urllib.parse import urlsplit
 
+from django.core import signing
 from django.http import QueryDict
 from oauth2_provider.settings import oauth2_settings
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
+REMEMBERED = "tap_query"
 RETURNED = "tap_return"
 """The one parameter that is ours: what the user has done since the request was first made (`authorization_return`)."""
 
@@ -67,13 +70,27 @@ class AuthorizationRequest:
 
     @classmethod
     def of(cls, request: HttpRequest) -> AuthorizationRequest:
-        """Read the query; on the consent page's post, with what was posted in place of it."""
-        query, sent = request.GET.copy(), request.GET if "client_id" in request.GET else None
+        """Read the query; on the consent page's post, with what was posted in place of it.
+
+        A consent page of the site's own may post without the query: then our form remembers it (`remember_query`).
+        """
+        sent = request.GET if "client_id" in request.GET else _remembered_query(request.POST.get(REMEMBERED, ""))
+        query = request.GET.copy() if sent is None else sent.copy()
         if request.method == "POST":
             for name in POSTED:
-                if request.POST.get(name):
+                if request.POST.get(name, "null") != "null":  # as the toolkit's form has it where there are no claims
                     query.setlist(name, request.POST.getlist(name))
-        return cls(query, sent)
+            if request.POST.get("resource"):
+                query.setlist("resource", request.POST["resource"].split())
+        return cls(_without_empty(query), sent)
+
+    @classmethod
+    def posted(cls, request: HttpRequest) -> AuthorizationRequest:
+        """Read what a relying party has posted, beside what stood in the address."""
+        query = request.GET.copy()
+        for name, values in request.POST.lists():
+            query.setlistdefault(name).extend(values)
+        return cls(query)
 
     def text(self, name: str) -> str:
         """Return a parameter, "" if it is missing; the first if it is repeated."""
@@ -142,9 +159,18 @@ class AuthorizationRequest:
             raise Unreadable("There is no such response_mode.")
         if mode == "query" and set(self.text("response_type").split()) & {"token", "id_token"}:
             raise Unreadable("Tokens are not sent in a query.")  # OAuth 2.0 Multiple Response Type Encoding §5
-        if mode == "form_post" and not self.text("redirect_uri").startswith(("http://", "https://")):
+        address = self.text("redirect_uri")
+        if mode == "form_post" and address and not address.startswith(("http://", "https://")):
             raise Unreadable("A form is posted to a web address.")
         return mode
+
+    @property
+    def mode(self) -> str:
+        """The response mode in force (OAuth 2.0 Multiple Response Type Encoding Practices §2.1, §5)."""
+        asked_for = self.text("response_mode")
+        if asked_for in RESPONSE_MODES:
+            return asked_for
+        return "fragment" if set(self.text("response_type").split()) & {"token", "id_token"} else "query"
 
     @property
     def acr_values(self) -> tuple[str, ...]:
@@ -162,6 +188,8 @@ class AuthorizationRequest:
         """Raise Unreadable for the first parameter that cannot be read, but for those of the toolkit."""
         for name in self.names:
             self._check_text(name)
+        for address in self.query.getlist("resource"):
+            _check_address(address)
         _ = self.prompt, self.max_age, self.response_mode, self._claims
 
     def _check_text(self, name: str) -> None:
@@ -170,6 +198,27 @@ class AuthorizationRequest:
                 raise Unreadable("A parameter has characters that none may have.")
             if len(value) > LONGEST.get(name, len(value)):
                 raise Unreadable(f"{name} is too long.")
+
+
+def remember_query(request: AuthorizationRequest) -> str:
+    """Return the query, signed, for a hidden field of the consent page."""
+    return signing.dumps(request.again, salt=REMEMBERED)
+
+
+def _remembered_query(signed: str) -> QueryDict | None:
+    try:
+        return QueryDict(signing.loads(signed, salt=REMEMBERED)) if signed else None
+    except signing.BadSignature:
+        return None
+
+
+def _without_empty(query: QueryDict) -> QueryDict:
+    # RFC 6749 §3.1: parameters sent without a value are treated as if they were omitted.
+    for name, values in list(query.lists()):
+        query.setlist(name, [value for value in values if value])
+        if not query.getlist(name):
+            del query[name]
+    return query
 
 
 def _canonical(sent: QueryDict, *, leaving_out: tuple[str, ...]) -> str:
@@ -182,6 +231,13 @@ def _canonical(sent: QueryDict, *, leaving_out: tuple[str, ...]) -> str:
 
 def _is_clean(text: str) -> bool:
     return not any(category(character) in {"Cc", "Cs"} for character in text)
+
+
+def _check_address(text: str) -> None:
+    try:
+        urlsplit(text)
+    except ValueError:
+        raise Unreadable("A resource is no address.", error="invalid_target") from None  # RFC 8707 §2
 
 
 def parse_claims(text: str) -> dict[str, Any]:

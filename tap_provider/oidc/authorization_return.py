@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..models import SignIn
     from .authorization_request import AuthorizationRequest
 
-LASTS = timedelta(minutes=30)
+LASTS = timedelta(minutes=15)
 _SALT = "tap_provider.oidc.authorization_return"
 
 
@@ -39,8 +39,8 @@ class Returned:
         return (
             self.after is not None
             and sign_in is not None
-            and sign_in.authenticated_at is not None
-            and sign_in.authenticated_at > self.after
+            and sign_in.signed_in_at is not None
+            and sign_in.signed_in_at > self.after
         )
 
     def is_too_old(self, sign_in: SignIn | None) -> bool:

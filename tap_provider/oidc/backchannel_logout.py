@@ -19,6 +19,7 @@ from oauth2_provider.models import get_application_model
 from .contexts import parties_to_tell
 from .logout_token import CannotSign, logout_token
 from .models import CodeContext, LogoutDelivery, RelyingParty, TokenContext
+from .subject import subject_of
 from .transport import NotDelivered, post_form
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def queue_deliveries(sender: type[Any], sign_in: SignIn, now: datetime, **kwargs
     LogoutDelivery.objects.bulk_create(
         LogoutDelivery(
             sign_in_id=sign_in.pk,
-            subject=str(sign_in.user_id),
+            subject=subject_of(sign_in.user),
             client_id=party.client_id,
             uri=party.backchannel_logout_uri,
             names_sign_in=party.backchannel_logout_session_required,

@@ -42,6 +42,7 @@ __all__ = [
     "sign_in_of_code",
     "sign_in_of_token",
     "sweep",
+    "use_up",
 ]
 
 ContextT = TypeVar("ContextT", bound=Context)
@@ -65,6 +66,11 @@ def remember_code(code: str, sign_in: SignIn, *, client_id: str, now: datetime, 
     """
     told = {"client_id": client_id, "created_at": now, "returned": returned or None}
     CodeContext.objects.create(digest=digest_of(code), **told, **_snapshot(sign_in))
+
+
+def use_up(returned: str, sign_in: SignIn, *, client_id: str, now: datetime) -> None:
+    """Note that a return has brought an answer without a code. Raises IntegrityError if it was used before."""
+    remember_code(f"no code: {returned}", sign_in, client_id=client_id, now=now, returned=returned)
 
 
 def remember_tokens(

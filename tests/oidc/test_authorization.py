@@ -20,6 +20,7 @@ from tap_provider.models import SignIn
 from tap_provider.oidc import authorization_return
 from tap_provider.oidc.authorization_checks import REQUEST_CHECKS, SESSION_CHECKS
 from tap_provider.oidc.models import CodeContext, RelyingParty
+from tap_provider.oidc.validator import TapOAuth2Validator
 
 from .conftest import (
     AUTHORIZE,
@@ -193,7 +194,7 @@ def test_max_age__silently_too_old_is_login_required(full: Client, intranet: Par
 
 
 @pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
-@pytest.mark.parametrize("sent", ["-1", "abc", "1.5", ""])
+@pytest.mark.parametrize("sent", ["-1", "abc", "1.5"])
 def test_max_age__that_is_no_number_is_invalid(sent: str, full: Client, intranet: Party) -> None:
     assert error_of(full, intranet.request(max_age=sent)) == "invalid_request"
 
@@ -708,7 +709,8 @@ def test_login_hint__is_filled_in_on_the_sign_in_page(intranet: Party) -> None:
 def test_request_objects__are_refused_by_name(name: str, error: str, full: Client, intranet: Party) -> None:
     """OpenID Connect Core 1.0 §3.1.2.6."""
     assert error_of(full, intranet.request(**{name: "x"})) == error
-    assert error_of(Client(), intranet.request(**{name: ""})) == error
+    assert error_of(Client(), intranet.request(**{name: "x"})) == error
+    assert "code" in answer_of(full.get(intranet.request(**{name: ""}).url))  # RFC 6749 §3.1: as if it were omitted
 
 
 @pytest.mark.compliance("RFC 6749 §3.1")
@@ -936,3 +938,215 @@ def test_authorize__asks_no_more_of_a_second_session(kim: Any, full: Client, int
     asked = intranet.request(max_age="0")
     sign_in_again(full, full.get(asked.url))
     assert error_of(other, intranet.request(max_age="60", prompt="none")) == "login_required"
+
+
+# What an attack found.
+
+
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_age", "0"),
+        ("prompt", "login"),
+        ("prompt", "none"),
+        ("acr_values", PHISHING_RESISTANT_ACR),
+        ("id_token_hint", "x"),
+        ("login_hint", "kim"),
+        ("response_mode", "form_post"),
+        ("request", "x"),
+        ("resource", "https://a.test/"),
+    ],
+)
+def test_post__a_posted_request_keeps_every_parameter(name: str, value: str, intranet: Party) -> None:
+    asked = intranet.request(**{name: value})
+    location = Client().post(AUTHORIZE, asked.query).headers["Location"]
+    assert {key: values[0] for key, values in parse_qs(urlsplit(location).query).items()} == asked.query
+
+
+@pytest.mark.compliance("RFC 6749 §3.1")
+def test_post__a_parameter_in_the_address_and_in_the_body_is_repeated(full: Client, intranet: Party) -> None:
+    asked = intranet.request(nonce="a")
+    response = full.post(f"{AUTHORIZE}?nonce=b", asked.query)
+    assert answer_of(full.get(response.headers["Location"]))["error"] == "invalid_request"
+
+
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
+def test_consent__a_page_that_posts_without_the_query_loses_nothing(
+    full: Client, make_party: Callable[..., Party]
+) -> None:
+    """A site's own template may: our form remembers the query, signed."""
+    asked = make_party("asks-first", skip_authorization=False).request(max_age="300", response_mode="form_post")
+    fields = consent_page(full, asked)
+    aged(full, HOUR)
+    assert is_sign_in_page(full.post(AUTHORIZE, fields))
+    assert is_sign_in_page(full.post(asked.url, fields))
+    aged(full, MINUTE)
+    assert "code" in dict(full.post(AUTHORIZE, fields).context["fields"])
+    aged(full, HOUR)
+    forged = {**fields, "tap_query": signing.dumps("client_id=asks-first", salt="another")}
+    assert "code" in answer_of(full.post(AUTHORIZE, forged))  # as with the toolkit: nothing is known of the query
+
+
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
+def test_max_age__of_nothing_is_met_by_signing_in_for_it_and_for_a_moment(full: Client, intranet: Party) -> None:
+    back = sign_in_again(full, full.get(intranet.request(max_age="0").url)).headers["Location"]
+    aged(full, 2 * MINUTE)
+    SignIn.objects.update(signed_in_at=timezone.now())
+    assert is_sign_in_page(full.get(back))
+
+
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
+def test_max_age__of_nothing_is_not_met_by_a_clock_that_is_ahead(full: Client, intranet: Party) -> None:
+    aged(full, -HOUR)
+    assert is_sign_in_page(full.get(intranet.request(max_age="0").url))
+
+
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
+def test_prompt_login__is_not_met_by_a_second_factor_alone(full: Client, intranet: Party, app: TOTPDevice) -> None:
+    sent_away = full.get(intranet.request(prompt="login").url)
+    full.post(STEP_UP, {"code": code_of(app)})
+    assert answer_of(full.get(next_of(sent_away)))["error"] == "login_required"
+
+
+@pytest.mark.compliance("OpenID Connect Core 1.0 §5.5.1.1")
+@pytest.mark.parametrize("wish", [essential(PASSWORD_ACR), json.dumps({"id_token": {"acr": {"essential": True}}})])
+def test_essential_acr__of_a_sign_in_that_nobody_knows_is_unmet_after_one_attempt(
+    wish: str, kim: Any, intranet: Party
+) -> None:
+    """As with a single sign-on of the site's own that answers at once: no loop."""
+    browser = session_from_before(kim)
+    back = next_of(browser.get(intranet.request(claims=wish).url))
+    browser.get("/members/")  # adopts the session
+    SignIn.objects.update(signed_in_at=timezone.now(), authenticated_at=timezone.now())
+    assert answer_of(browser.get(back))["error"] == "unmet_authentication_requirements"
+
+
+@pytest.mark.compliance("OpenID Connect Core 1.0 §5.5.1")
+def test_claims__sub_of_several_is_met_by_one_of_them(full: Client, kim: Any, intranet: Party) -> None:
+    wish = json.dumps({"id_token": {"sub": {"values": ["somebody", str(kim.pk)]}}})
+    assert "code" in answer_of(full.get(intranet.request(claims=wish).url))
+
+
+class OwnSubject(TapOAuth2Validator):
+    def get_additional_claims(self, request: Any) -> dict[str, Any]:
+        return {**super().get_additional_claims(request), "sub": f"subject-of-{request.user.username}"}
+
+
+@pytest.mark.compliance("OpenID Connect Core 1.0 §2")
+def test_sub__of_a_sites_own_is_the_same_everywhere(full: Client, intranet: Party) -> None:
+    with toolkit_settings(OAUTH2_VALIDATOR_CLASS=f"{__name__}.OwnSubject"):
+        asked = intranet.request()
+        response = intranet.exchange(answer_of(full.get(asked.url))["code"], asked)
+        tokens = intranet.read(response, nonce=asked.query["nonce"])
+        assert tokens.claims["sub"] == "subject-of-kim"
+        assert intranet.introspect(tokens.access_token)["sub"] == "subject-of-kim"
+        hint = tokens.response["id_token"]
+        assert "code" in answer_of(full.get(intranet.request(prompt="none", id_token_hint=hint).url))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:oauth2_provider")
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.2.2.6")
+def test_fragment__errors_come_where_answers_come(full: Client, make_party: Callable[..., Party]) -> None:
+    with toolkit_settings(COMPLIANT_BCP_RFC9700_IMPLICIT_GRANT=False):
+        party = make_party("implicit", authorization_grant_type="implicit")
+        plain = {"code_challenge": None, "code_challenge_method": None}
+        for browser, changes in (
+            (Client(), {"prompt": "none"}),
+            (full, {"scope": "unknown"}),
+            (full, {"max_age": "x"}),
+        ):
+            location = browser.get(party.request(response_type="id_token", **plain, **changes).url).headers["Location"]
+            parts = urlsplit(location)
+            assert parts.query == ""
+            assert {"error", "state", "iss"} <= set(parse_qs(parts.fragment))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:oauth2_provider")
+def test_prompt_login__a_return_brings_one_answer_without_a_code_too(
+    full: Client, make_party: Callable[..., Party]
+) -> None:
+    with toolkit_settings(COMPLIANT_BCP_RFC9700_IMPLICIT_GRANT=False):
+        party = make_party("implicit", authorization_grant_type="implicit")
+        asked = party.request(response_type="id_token", prompt="login", code_challenge=None, code_challenge_method=None)
+        back = sign_in_again(full, full.get(asked.url)).headers["Location"]
+        assert "id_token=" in full.get(back).headers["Location"]
+        assert is_sign_in_page(full.get(back))
+
+
+@pytest.mark.compliance("RFC 8707 §2")
+@pytest.mark.parametrize("resource", ["http://[", "http://[::1"])
+def test_resource__that_is_no_address_is_invalid(
+    resource: str, full: Client, make_party: Callable[..., Party], intranet: Party
+) -> None:
+    assert error_of(full, intranet.request(resource=resource)) == "invalid_target"
+    asked = make_party("asks-first", skip_authorization=False).request()
+    fields = {**consent_page(full, asked), "resource": resource}
+    assert answer_of(full.post(asked.url, fields))["error"] == "invalid_target"
+
+
+@pytest.mark.compliance("RFC 8707 §2")
+def test_resource__in_the_query_but_not_in_the_form_is_kept(full: Client, make_party: Callable[..., Party]) -> None:
+    """As with templates from before the toolkit knew of it."""
+    asked = make_party("asks-first", skip_authorization=False).request(resource="https://a.test/")
+    fields = {name: value for name, value in consent_page(full, asked).items() if name != "resource"}
+    assert "code" in answer_of(full.post(asked.url, fields))
+
+
+@pytest.mark.compliance("RFC 6749 §4.1.2.1")
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("multipart/form-data", b"x"),
+        ("multipart/form-data; boundary=x", b"--x\r\nbroken"),
+        ("application/x-www-form-urlencoded; charset=utf-16", b"a=b"),
+        ("application/x-www-form-urlencoded; charset=nope", b"a=b"),
+        ("application/x-www-form-urlencoded", b"&".join(b"a=b" for _ in range(2000))),
+    ],
+)
+def test_malformed__bodies_are_an_error_page(
+    content_type: str, body: bytes, full: Client, holder: Client, intranet: Party
+) -> None:
+    for browser in (full, holder, Client()):
+        for url in (AUTHORIZE, intranet.request().url):
+            response = browser.generic("POST", url, body, content_type=content_type)
+            assert response.status_code in {200, 302, 400, 403}
+            if response.status_code == 400:
+                assert b"cannot be parsed" in response.content or b"<html" in response.content
+
+
+@pytest.mark.compliance("RFC 6749 §4.1.2.1")
+def test_malformed__more_parameters_than_anybody_reads_are_an_error_page(
+    full: Client, holder: Client, intranet: Party, portal: Party
+) -> None:
+    for browser, party in ((full, intranet), (holder, portal)):
+        response = browser.get(f"{party.request().url}&{'&'.join(f'x{number}=1' for number in range(1500))}")
+        assert (response.status_code, "cannot be parsed" in response.content.decode()) == (400, True)
+
+
+def test_sign_in__on_another_host_gets_an_address_that_leads_back(intranet: Party, settings: Any) -> None:
+    settings.LOGIN_URL = "https://login.test/sign-in/"
+    response = Client().get(intranet.request().url)
+    assert response.headers["Location"].startswith("https://login.test/sign-in/?")
+    assert next_of(response).startswith("http://testserver/o/authorize/?")
+
+
+def test_form_post__without_a_redirect_uri_goes_to_the_one_that_is_registered(full: Client, intranet: Party) -> None:
+    """RFC 6749 §3.1.2.3; for a request that is not OpenID's."""
+    response = full.get(intranet.request(response_mode="form_post", redirect_uri=None, scope="profile").url)
+    assert response.context["action"] == REDIRECT_URI
+
+
+def test_step_up__with_sessions_in_cookies_leaves_the_old_cookie_behind(
+    kim: Any, intranet: Party, app: TOTPDevice, settings: Any
+) -> None:
+    """A copy of it names the sign-in, so another takes its place."""
+    app.delete()
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+    browser = sign_in_with_password(kim)
+    device = TOTPDevice.objects.create(user=kim, confirmed=True, name="app")
+    copied = Client()
+    copied.cookies["sessionid"] = browser.cookies["sessionid"].value
+    assert browser.post(STEP_UP, {"code": code_of(device)}).status_code == 302
+    assert "code" in answer_of(browser.get(intranet.request(claims=essential(MULTI_FACTOR_ACR)).url))
+    assert is_sign_in_page(copied.get(intranet.request(claims=essential(MULTI_FACTOR_ACR)).url))

@@ -24,6 +24,7 @@ from oauth2_provider.models import (
 from tap_provider.issue import IssuedPass
 from tap_provider.models import SignIn, TemporaryAccessPass
 from tap_provider.oidc.contexts import remember_code
+from tap_provider.oidc.models import RelyingParty
 from tap_provider.oidc.token_validator import DEVICE_CODE_GRANT
 from tap_provider.sign_in import SESSION_KEY
 
@@ -584,3 +585,21 @@ def test_logout__denied_leaves_the_registration_only_session_alone(holder: Clien
 
     assert holder.get("/account/security-info/").status_code == 200
     assert portal.userinfo(tokens.access_token).status_code == 200
+
+
+def test_device__is_not_approved_from_a_sign_in_weaker_than_its_clients_minimum(
+    robins_full_session: Client, device: Any
+) -> None:
+    """`RelyingParty.minimum_level`: the user adds what is missing first."""
+    RelyingParty.objects.update_or_create(client_id=device.client_id, defaults={"minimum_level": "phishing_resistant"})
+    SignIn.objects.filter(pk=sign_in_of(robins_full_session).pk).update(level="single_factor")
+    robins_full_session.post("/o/device/", {"user_code": device.user_code})
+    url = f"/o/device-confirm/{device.client_id}/{device.user_code}"
+    response = robins_full_session.post(url, {"action": "accept"})
+    assert response.headers["Location"].startswith("/account/sign-in/step-up/?next=")
+    device.refresh_from_db()
+    assert device.status == device.AUTHORIZATION_PENDING
+    SignIn.objects.filter(pk=sign_in_of(robins_full_session).pk).update(level="phishing_resistant")
+    robins_full_session.post(url, {"action": "accept"})
+    device.refresh_from_db()
+    assert device.status == device.AUTHORIZED

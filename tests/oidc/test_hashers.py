@@ -40,6 +40,7 @@ STRONG = [
 WEAK = [
     pytest.param("secret", id="a word"),
     pytest.param("0123456789abcdef0123456789a", id="27 of hexadecimal: 108 bits"),
+    pytest.param("0123456789ABCDEF0123456789A", id="the same in upper case"),
     pytest.param("314159265358979323846264338327950", id="33 digits: 109.6 bits"),
     pytest.param("abcdefghijklmnopqrstuvw", id="23 of lower case: 108.1 bits"),
     pytest.param("a" * 200, id="one symbol"),

@@ -208,8 +208,12 @@ def test_introspection__of_nobodys_token_names_no_subject(make_party: Callable[.
     body = {"grant_type": "client_credentials", "scope": "profile", **party.credentials}
     token = party.server.post(TOKEN, body).json()["access_token"]
 
-    answer = party.introspect(token)
+    with counted() as unknown:
+        party.introspect("unknown")
+    with counted() as known:
+        answer = party.introspect(token)
 
+    assert known() == unknown()  # nobody signed in, so no context is looked for
     assert (answer["active"], answer["token_type"], answer["iss"]) == (True, "Bearer", ISSUER)
     assert not {"sub", "username", "acr", "sid"} & set(answer)
 

@@ -10,10 +10,13 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from django import forms
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import BadRequest, SuspiciousOperation
 from django.http import HttpResponseRedirect, QueryDict
-from django.shortcuts import render
+from django.http.multipartparser import MultiPartParserError
+from django.shortcuts import render, resolve_url
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
@@ -38,8 +41,9 @@ from ..authorization_checks import (
     answer_session,
     first_answer,
 )
-from ..authorization_request import RETURNED, AuthorizationRequest
+from ..authorization_request import REMEMBERED, RETURNED, AuthorizationRequest, remember_query
 from ..authorization_return import Returned, read_returned
+from ..contexts import use_up
 from ..hints import claims_of_hint
 from ..models import may_host_registration, relying_party
 from ..request_context import ATTRIBUTE, AuthorizationMoment, current_moment
@@ -52,6 +56,9 @@ if TYPE_CHECKING:
 
     from ...models import SignIn
     from ..authorization_checks import Answer
+
+UNPARSABLE = (BadRequest, SuspiciousOperation, MultiPartParserError, LookupError, UnicodeError)
+"""What Django raises where a body or a query cannot be read at all."""
 
 OURS_TO_JUDGE = ("prompt", "id_token_hint", "request", "request_uri", "registration", RETURNED)
 """Parameters that oauthlib is not shown when it validates: the tables judge them, in their order."""
@@ -74,20 +81,31 @@ def _allow_some_clients(view: Callable[..., Any]) -> Callable[..., Any]:
     return allow(view, when=_may_answer)
 
 
+class ConsentForm(ToolkitAuthorizationView.form_class):
+    """The toolkit's, which also remembers the query: a template of the site's own may post to a bare address."""
+
+    tap_query = forms.CharField(required=False, widget=forms.HiddenInput)
+
+
 @method_decorator([csrf_exempt, _allow_some_clients, login_not_required], name="dispatch")
 class AuthorizationView(ToolkitAuthorizationView):
     """Judges the request by the tables, and carries the session's sign-in into the code."""
 
+    form_class = ConsentForm
     sign_in: SignIn | None = None
     asked_for: AuthorizationRequest
     validated: tuple[list[str], dict[str, Any]]
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         self.oauth2_data: dict[str, Any] = {}
-        self.asked_for = AuthorizationRequest.of(request)
-        if request.method == "POST" and not _is_from_consent_page(request):
+        try:
+            is_posted_request = request.method == "POST" and not _is_from_consent_page(request)
+            self.asked_for = AuthorizationRequest.of(request)
+        except UNPARSABLE:
+            return self._unreadable(request)
+        if is_posted_request:
             # A relying party may post its request (§3.1.2.1); it has no more effect than a link, and is made one.
-            return HttpResponseRedirect(f"{request.path}?{self.asked_for.query.urlencode()}")
+            return HttpResponseRedirect(f"{request.path}?{AuthorizationRequest.posted(request).query.urlencode()}")
         request.META["QUERY_STRING"] = self.asked_for.canonical()  # as any parser below can read it
         self.sign_in = sign_in_of_session(request) if request.user.is_authenticated else None
         moment = current_moment.set(AuthorizationMoment(request=request, sign_in=self.sign_in))
@@ -117,6 +135,15 @@ class AuthorizationView(ToolkitAuthorizationView):
             return judged
         response: HttpResponse = super().post(request, *args, **kwargs)
         return response
+
+    def _unreadable(self, request: HttpRequest) -> HttpResponse:
+        request.GET = request.POST = QueryDict()
+        error = InvalidRequestFatalError(description="The request cannot be parsed.")
+        response: HttpResponse = self.error_response(FatalClientError(error=error), application=None)
+        return response
+
+    def get_initial(self) -> dict[str, Any]:
+        return {**super().get_initial(), REMEMBERED: remember_query(self.asked_for)}
 
     # Judging.
 
@@ -194,6 +221,8 @@ class AuthorizationView(ToolkitAuthorizationView):
         moment = current_moment.get()
         assert moment is not None  # noqa: S101 set by `dispatch`
         moment.is_granted, moment.returned = True, asked.returned.id
+        if asked.returned.id and "code" not in self.asked_for.text("response_type").split():
+            use_up(asked.returned.id, asked.sign_in, client_id=asked.application.client_id, now=asked.now)
 
     def _refuse(self, refusal: Refuse, *, redirect_uri: str, application: Any) -> HttpResponse:
         state = None if "state" in self.asked_for.repeated else self.asked_for.text("state") or None
@@ -230,8 +259,14 @@ class AuthorizationView(ToolkitAuthorizationView):
 
     def _sign_in_url(self, asked: Asked) -> str:
         returned = asked.returned.sent_away(now=asked.now) if asked.wants_a_new_sign_in else asked.returned
-        back = self._back_here(returned)
-        url: str = redirect_to_login(back, self.get_login_url(), self.get_redirect_field_name()).url
+        back, login_url = self._back_here(returned), resolve_url(self.get_login_url())
+        scheme, host = urlsplit(login_url)[:2]
+        if (scheme or self.request.scheme, host or self.request.get_host()) != (
+            self.request.scheme,
+            self.request.get_host(),
+        ):
+            back = self.request.build_absolute_uri(back)  # as Django sends people to a login page on another host
+        url: str = redirect_to_login(back, login_url, self.get_redirect_field_name()).url
         hint = self.asked_for.text("login_hint")
         return f"{url}&{urlencode({'login_hint': hint})}" if hint else url
 
@@ -258,31 +293,36 @@ class AuthorizationView(ToolkitAuthorizationView):
         # Nothing is refused here: `credentials` may be what was posted, and only the toolkit checks its redirect URI.
         if request.method != "POST" and "consent" in self.asked_for.prompt:
             raise _ConsentWanted
-        carried = {**credentials, ATTRIBUTE: self.sign_in}
+        resources = self.asked_for.query.getlist("resource")  # as a list, whatever of it was posted
+        carried = {**credentials, ATTRIBUTE: self.sign_in, "resource": credentials.get("resource") or resources}
         kept = self._cut(scopes.split()) or scopes.split()  # where nothing remains, the validator says so
         return super().create_authorization_response(request, " ".join(kept), carried, allow)
 
     def redirect(self, redirect_to: str, application: Any) -> HttpResponse:
         """Answer the client: naming the issuer in errors too (RFC 9207 §2), in the response mode that it asked for."""
         parts = urlsplit(redirect_to)
+        pairs = parse_qsl(parts.query, keep_blank_values=True)
+        brought = parse_qsl(urlsplit(self.asked_for.text("redirect_uri")).query, keep_blank_values=True)
+        brought = brought if pairs[: len(brought)] == brought else []  # what the redirect URI itself has stands first
+        answer = [*pairs[len(brought) :], *parse_qsl(parts.fragment, keep_blank_values=True)]
         if oauth2_settings.COMPLIANT_BCP_RFC9700_AUTHZ_RESPONSE_ISS:
             # The toolkit does so in successes only. One that the redirect URI brought along would make it ambiguous.
             issuer = oauth2_settings.oauth2_authorization_server_issuer(self.request)
-            place = "fragment" if parts.fragment else "query"
-            pairs = [pair for pair in parse_qsl(getattr(parts, place), keep_blank_values=True) if pair[0] != "iss"]
-            parts = parts._replace(**{place: urlencode([*pairs, ("iss", issuer)])})
+            brought, answer = ([pair for pair in told if pair[0] != "iss"] for told in (brought, answer))
+            answer.append(("iss", issuer))
+        mode = self.asked_for.mode
+        if mode == "form_post" and parts.scheme in {"http", "https"}:
+            action = urlunsplit(parts._replace(query=urlencode(brought), fragment=""))
+            return self._post_form(action, answer)
+        if mode == "fragment":
+            parts = parts._replace(query=urlencode(brought), fragment=urlencode(answer))
+        else:
+            parts = parts._replace(query=urlencode([*brought, *answer]), fragment="")
         response: HttpResponse = super().redirect(urlunsplit(parts), application)
-        return response if self.asked_for.text("response_mode") != "form_post" else self._post_form(response)
+        return response
 
-    def _post_form(self, response: HttpResponse) -> HttpResponse:
-        """Turn a redirect into a page that posts its parameters (OAuth 2.0 Form Post Response Mode §2)."""
-        parts = urlsplit(response.headers["Location"])
-        if parts.scheme not in {"http", "https"}:
-            return response
-        registered = parse_qsl(urlsplit(self.asked_for.text("redirect_uri")).query, keep_blank_values=True)
-        pairs = parse_qsl(parts.query or parts.fragment, keep_blank_values=True)
-        fields = [pair for pair in pairs if pair not in registered]
-        action = urlunsplit(parts._replace(query=urlencode(registered), fragment=""))
+    def _post_form(self, action: str, fields: list[tuple[str, str]]) -> HttpResponse:
+        """Answer with a page that posts the parameters (OAuth 2.0 Form Post Response Mode §2)."""
         context = {"action": action, "fields": fields}
         posting = _page(self.request, "tap_provider/oidc/form_post.html", context)
         posting.headers["Content-Security-Policy"] = content_security_policy(self.request, posts_elsewhere=True)
@@ -298,7 +338,7 @@ class AuthorizationView(ToolkitAuthorizationView):
 
 def _is_from_consent_page(request: HttpRequest) -> bool:
     # It is posted to its own address, query and all, with Django's token; a relying party's request is neither.
-    return "client_id" in request.GET or bool({"csrfmiddlewaretoken", "allow"} & set(request.POST))
+    return "client_id" in request.GET or bool({"csrfmiddlewaretoken", "allow", REMEMBERED} & set(request.POST))
 
 
 @page

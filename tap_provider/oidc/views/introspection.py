@@ -12,6 +12,7 @@ from oauth2_provider.views import IntrospectTokenView as ToolkitIntrospectTokenV
 
 from ...authentication_context import context_of
 from ..contexts import digest_of, is_token_live, sign_in_of_token
+from ..subject import subject_of
 from .endpoint import OAuthEndpointMixin
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def _told_of(token: Any, sign_in: SignIn | None) -> dict[str, Any]:
     if token.application is not None:
         told["client_id"] = token.application.client_id
     if token.user is not None:
-        told |= {"sub": str(token.user.pk), "username": token.user.get_username()}
+        told |= {"sub": subject_of(token.user), "username": token.user.get_username()}
     if token.resource:  # RFC 8707
         told["aud"] = token.resource
     if sign_in is not None:

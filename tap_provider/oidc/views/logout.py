@@ -57,7 +57,7 @@ class RPInitiatedLogoutView(ToolkitRPInitiatedLogoutView):
         if not id_token_hint:
             return None
         claims = claims_of_hint(id_token_hint, request=self.request)
-        id_token = None if claims is None or _is_too_old(claims) else _find_id_token(claims.get("jti"))
+        id_token = None if claims is None or _is_too_old(claims) else _find_id_token(claims)
         if claims is None or id_token is None:
             raise InvalidIDTokenError
         if client_id and id_token.application.client_id != client_id:
@@ -120,12 +120,16 @@ class RPInitiatedLogoutView(ToolkitRPInitiatedLogoutView):
 def _is_too_old(claims: dict[str, Any]) -> bool:
     if oauth2_settings.OIDC_RP_INITIATED_LOGOUT_ACCEPT_EXPIRED_TOKENS:
         return False
-    return float(claims.get("exp", 0)) < timezone.now().timestamp()
+    expires = claims.get("exp")
+    return not isinstance(expires, int | float) or expires < timezone.now().timestamp()
 
 
-def _find_id_token(jti: Any) -> Any:
+def _find_id_token(claims: dict[str, Any]) -> Any:
     try:
-        key = UUID(str(jti))
+        key = UUID(str(claims.get("jti")))
     except ValueError:
         return None
-    return get_id_token_model().objects.select_related("application", "user").filter(jti=key).first()
+    found = get_id_token_model().objects.select_related("application", "user").filter(jti=key).first()
+    audience = claims.get("aud")
+    audiences = audience if isinstance(audience, list) else [audience]
+    return found if found is not None and found.application.client_id in audiences else None
