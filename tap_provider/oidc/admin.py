@@ -1,10 +1,19 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
 from django.contrib import admin
+from django.http import HttpResponseRedirect
+from django.urls import path, reverse
 from django.utils.translation import gettext_lazy as _
 
 from ..admin.records import ReadOnly
 from .models import LogoutDelivery, RelyingParty
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
+    from django.urls import URLPattern
 
 
 @admin.register(RelyingParty)
@@ -17,6 +26,20 @@ class RelyingPartyAdmin(admin.ModelAdmin):
         (_("Authentication"), {"fields": ("default_acr_values", "default_max_age", "minimum_level")}),
         (_("Logout"), {"fields": ("backchannel_logout_uri", "backchannel_logout_session_required")}),
     )
+
+    def get_urls(self) -> list[URLPattern]:
+        of_client = path(
+            "of/<path:client_id>/", self.admin_site.admin_view(self.of_client_view), name="tap_provider_oidc_of_client"
+        )
+        return [of_client, *super().get_urls()]
+
+    def of_client_view(self, request: HttpRequest, client_id: str) -> HttpResponse:
+        """Lead from an application to its row, or to a new one."""
+        row = RelyingParty.objects.filter(client_id=client_id).first()
+        if row is not None:
+            return HttpResponseRedirect(reverse("admin:tap_provider_oidc_relyingparty_change", args=[row.pk]))
+        add = reverse("admin:tap_provider_oidc_relyingparty_add")
+        return HttpResponseRedirect(f"{add}?{urlencode({'client_id': client_id})}")
 
 
 @admin.register(LogoutDelivery)
