@@ -7,12 +7,13 @@ because each of them asks the record when it is used.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.contrib.sessions.backends.signed_cookies import SessionStore as CookieSession
-from django.db import transaction
-from django.db.models import OuterRef, Subquery
+from django.db import connections, router, transaction
+from django.db.models.expressions import RawSQL
 from django.dispatch import Signal
 from django.utils import timezone
 
@@ -171,10 +172,25 @@ def find_sign_in(sign_in_id: str | UUID) -> SignIn | None:
     return SignIn.objects.select_related("user").annotate(**of_pass()).filter(pk=key).first()
 
 
-def of_pass(key: str = "pass_id") -> dict[str, Subquery]:
-    """Return annotations that tell what is left of a sign-in's pass (`key`: where the query finds its id)."""
-    found = TemporaryAccessPass.objects.filter(pk=OuterRef(key))
-    return {f"pass_{name}": Subquery(found.values(name)[:1]) for name in OF_PASS}
+def of_pass() -> dict[str, RawSQL]:
+    """Return annotations that tell what is left of a sign-in's pass, where a query selects or joins sign-ins."""
+    return _of_pass(router.db_for_read(SignIn))
+
+
+@lru_cache(maxsize=8)
+def _of_pass(using: str) -> dict[str, RawSQL]:
+    # Every request of a session asks this. Two subqueries of the ORM cost more to compose than the rest of it.
+    quote, passes = connections[using].ops.quote_name, TemporaryAccessPass._meta
+    table, sign_ins = quote(passes.db_table), quote(SignIn._meta.db_table)
+    told: dict[str, Any] = {name: passes.get_field(name) for name in OF_PASS}
+    return {
+        f"pass_{name}": RawSQL(  # noqa: S611 our own names
+            f"SELECT {quote(name)} FROM {table} WHERE {table}.{quote('id')} = {sign_ins}.{quote('pass_id')}",  # noqa: S608
+            (),
+            output_field=field,
+        )
+        for name, field in told.items()
+    }
 
 
 def note_pass(sign_in: SignIn, source: Any, *, prefix: str = "pass_") -> None:

@@ -185,7 +185,7 @@ def _delete(rows: QuerySet[Any]) -> int:
 
 
 def _find(model: type[ContextT], secret: str) -> ContextT | None:
-    contexts = model._default_manager.select_related("sign_in__user").annotate(**of_pass("sign_in__pass_id"))
+    contexts = model._default_manager.select_related("sign_in__user").annotate(**of_pass())
     context = contexts.filter(digest=digest_of(secret)).first()
     if context is None:
         return None
