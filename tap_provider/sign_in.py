@@ -64,6 +64,7 @@ def begin_sign_in(
     client: Client,
     now: datetime,
     authenticated_at: datetime | None,
+    signed_in_at: datetime | None = None,
     deadline: datetime | None = None,
     pass_id: UUID | None = None,
 ) -> SignIn:
@@ -74,7 +75,7 @@ def begin_sign_in(
         amr=list(amr),
         level=level,
         authenticated_at=authenticated_at,
-        signed_in_at=authenticated_at,
+        signed_in_at=signed_in_at or authenticated_at,
         created_at=now,
         deadline=deadline,
         pass_id=pass_id,

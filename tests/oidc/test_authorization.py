@@ -1147,6 +1147,8 @@ def test_step_up__with_sessions_in_cookies_leaves_the_old_cookie_behind(
     device = TOTPDevice.objects.create(user=kim, confirmed=True, name="app")
     copied = Client()
     copied.cookies["sessionid"] = browser.cookies["sessionid"].value
+    started_at = sign_in_of(browser).signed_in_at
     assert browser.post(STEP_UP, {"code": code_of(device)}).status_code == 302
+    assert sign_in_of(browser).signed_in_at == started_at
     assert "code" in answer_of(browser.get(intranet.request(claims=essential(MULTI_FACTOR_ACR)).url))
     assert is_sign_in_page(copied.get(intranet.request(claims=essential(MULTI_FACTOR_ACR)).url))
