@@ -15,6 +15,7 @@ from oauth2_provider.models import get_id_token_model
 from example_project.kept_secrets import new_signing_key
 from tap_provider.models import SignIn
 from tap_provider.oidc.models import LogoutDelivery, RelyingParty
+from tap_provider.oidc.views.logout import _find_id_token
 from tap_provider.sign_in import SESSION_KEY, end_sign_in
 
 from ..conftest import NOW
@@ -317,3 +318,14 @@ def test_client_id__that_does_not_exist_is_an_error_page(full: Client, intranet:
     assert full.get(LOGOUT, {"client_id": client_id}).status_code == 400
     assert full.post(LOGOUT, {"client_id": client_id, "allow": "True"}).status_code in {200, 400}  # 200: the form
     assert full.get("/members/").status_code == 200
+
+
+def test_hint__names_no_other_clients_id_token(full: Client, intranet: Party) -> None:
+    """A client that signs by its own secret could write another's `jti` into a hint."""
+    intranet.tokens(full)
+    jti = str(get_id_token_model().objects.get().jti)
+
+    assert _find_id_token({"jti": jti, "aud": "intranet"}) is not None
+    assert _find_id_token({"jti": jti, "aud": ["intranet"]}) is not None
+    for audience in ("another", ["another"], [], None):
+        assert _find_id_token({"jti": jti, "aud": audience}) is None
