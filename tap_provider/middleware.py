@@ -101,7 +101,7 @@ def _live_user(request: HttpRequest, user: Any) -> Any:
                 registration_session.is_live(sign_in, now=timezone.now())  # ends what has died of itself
             request.session.flush()
         return user
-    sign_in = sign_in_of_session(request)
+    sign_in = sign_in_of_session(request, user=user)
     if sign_in is None:
         if SESSION_KEY not in request.session:
             adopt_session(request, user, now=timezone.now())

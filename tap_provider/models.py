@@ -267,7 +267,9 @@ class SignIn(models.Model):
     # What is left of the pass, where `sign_in.of_pass` asked for it: None if the pass is gone.
     pass_is_usable_once: bool | None = None
     pass_highest_standing: int | None = None
+    # What is kept of it beside a code or token, where it was found by one (`oidc.contexts`).
     told_acr: str = ""  # what a relying party is told, where it is not simply the level's value
+    code_digest: str = ""
 
     objects = SignInQuerySet.as_manager()
 

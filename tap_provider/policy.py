@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist, ValidationError
-from django.db import connections, router, transaction
-from django.db.models import Exists, OuterRef, QuerySet, Value
+from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from . import audit, signals
+from .composed_query import ComposedQuery, Parameter
 from .exceptions import InvalidPolicy, NotAllowed
 from .models import AuditEvent, SignIn, TemporaryAccessPass, TemporaryAccessPassPolicy
 from .sign_in import end_sign_ins, of_pass
@@ -151,40 +151,21 @@ def _told(policy: TemporaryAccessPassPolicy, annotation: str) -> bool:
 
 
 def _policy_for(user_id: Any) -> TemporaryAccessPassPolicy | None:
-    # Composing this query anew costs 2 ms, a tenth of the passcode's hash, at every sign-in: it is composed once.
-    using = router.db_for_read(TemporaryAccessPassPolicy)
-    sql, parameters = _composed(using)
-    column: Any = get_user_model()._meta.pk
-    key = column.get_db_prep_value(user_id, connections[using])
-    filled = [key if parameter is _THE_USER else parameter for parameter in parameters]
-    return next(iter(TemporaryAccessPassPolicy.objects.using(using).raw(sql, filled)), None)
+    return _POLICY.first(user_id, field=get_user_model()._meta.pk)
 
 
-@lru_cache(maxsize=8)
-def _composed(using: str) -> tuple[str, tuple[Any, ...]]:
-    policies = TemporaryAccessPassPolicy.objects.using(using).annotate(
+def _with_targets(policies: QuerySet[TemporaryAccessPassPolicy]) -> QuerySet[TemporaryAccessPassPolicy]:
+    return policies.annotate(
         includes_user=Exists(_targets("included_users")),
         includes_group=Exists(_group_targets("included_groups")),
         excludes_user=Exists(_targets("excluded_users")),
         excludes_group=Exists(_group_targets("excluded_groups")),
     )
-    sql, parameters = policies.query.get_compiler(using).as_sql()
-    return sql, tuple(parameters)
-
-
-class _TheUser(Value):
-    """Stands for the user's key until the query is sent."""
-
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:  # type: ignore[override]
-        return "%s", [_THE_USER]
-
-
-_THE_USER = object()
 
 
 def _targets(name: str) -> QuerySet[Any]:
     rows: QuerySet[Any] = getattr(TemporaryAccessPassPolicy, name).through._default_manager.all()
-    return rows.filter(**{"temporaryaccesspasspolicy_id": OuterRef("pk"), _user_column(): _TheUser(0)})
+    return rows.filter(**{"temporaryaccesspasspolicy_id": OuterRef("pk"), _user_column(): Parameter()})
 
 
 def _group_targets(name: str) -> QuerySet[Any]:
@@ -194,9 +175,12 @@ def _group_targets(name: str) -> QuerySet[Any]:
     except FieldDoesNotExist:  # a user model without groups: then no group ever matches
         return rows.none()
     membership = groups_field.remote_field.through._default_manager
-    groups = membership.filter(**{_user_column(): _TheUser(0)}).values("group_id")
+    groups = membership.filter(**{_user_column(): Parameter()}).values("group_id")
     return rows.filter(temporaryaccesspasspolicy_id=OuterRef("pk"), group_id__in=groups)
 
 
 def _user_column() -> str:
     return f"{get_user_model()._meta.model_name}_id"
+
+
+_POLICY = ComposedQuery(TemporaryAccessPassPolicy, _with_targets)

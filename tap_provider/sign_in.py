@@ -18,6 +18,7 @@ from django.dispatch import Signal
 from django.utils import timezone
 
 from . import audit, signals
+from .composed_query import ComposedQuery, Parameter
 from .hooks import get_hooks
 from .models import AuditEvent, Level, SignIn, TemporaryAccessPass
 
@@ -152,25 +153,41 @@ def can_rotate(session: Any) -> bool:
     return not isinstance(session, CookieSession)
 
 
-def sign_in_of_session(request: HttpRequest) -> SignIn | None:
-    """Return the sign-in that this session carries, over or not, with its user; one query, kept on the request."""
+def sign_in_of_session(request: HttpRequest, *, user: Any | None = None) -> SignIn | None:
+    """Return the sign-in that this session carries, over or not, with its user; one query, kept on the request.
+
+    `user` is who was read from the database just now, where somebody was: they are not read again.
+    """
     carried = request.session.get(SESSION_KEY) if hasattr(request, "session") else None
     if carried is None:
         return None
     kept: SignIn | None = getattr(request, "_tap_sign_in", None)
     if kept is None or str(kept.pk) != carried:
-        kept = find_sign_in(carried)
+        kept = find_sign_in(carried, user=user)
         request._tap_sign_in = kept  # type: ignore[attr-defined]
     return kept
 
 
-def find_sign_in(sign_in_id: str | UUID) -> SignIn | None:
-    """Return the sign-in with its user and what is left of its pass, in one query; None for anything else."""
+def find_sign_in(sign_in_id: str | UUID, *, user: Any | None = None) -> SignIn | None:
+    """Return the sign-in with its user and what is left of its pass, in one query; None for anything else.
+
+    `user` as for `sign_in_of_session`.
+    """
     try:
         key = UUID(str(sign_in_id))
     except ValueError:
         return None
-    return SignIn.objects.select_related("user").annotate(**of_pass()).filter(pk=key).first()
+    if user is None:
+        return SignIn.objects.select_related("user").annotate(**of_pass()).filter(pk=key).first()
+    sign_in = _SIGN_IN.first(key, field=SignIn._meta.pk)
+    return None if sign_in is None else with_user(sign_in, user)
+
+
+def with_user(sign_in: SignIn, user: Any) -> SignIn:
+    """Let a sign-in have its user, if this is who it belongs to: otherwise they are read when asked for."""
+    if sign_in.user_id == user.pk:
+        sign_in.user = user
+    return sign_in
 
 
 def of_pass() -> dict[str, RawSQL]:
@@ -192,6 +209,9 @@ def _of_pass(using: str) -> dict[str, RawSQL]:
         )
         for name, field in told.items()
     }
+
+
+_SIGN_IN = ComposedQuery(SignIn, lambda sign_ins: sign_ins.annotate(**of_pass()).filter(pk=Parameter()))
 
 
 def note_pass(sign_in: SignIn, source: Any, *, prefix: str = "pass_") -> None:

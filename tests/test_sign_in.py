@@ -159,6 +159,25 @@ def test_find_sign_in__tells_what_is_left_of_the_pass(robin: Any, issue: Any) ->
     assert find_sign_in(begin(robin).pk).pass_is_usable_once is None  # type: ignore[union-attr]
 
 
+def test_find_sign_in__takes_a_user_who_was_read_already(
+    robin: Any, issue: Any, django_assert_num_queries: Any
+) -> None:
+    held = issue(robin, now=NOW, is_usable_once=True).temporary_access_pass
+    sign_in = begin(robin, pass_id=held.pk, deadline=held.expires_at, level=Level.MULTI_FACTOR)
+    with django_assert_num_queries(1):
+        found = find_sign_in(sign_in.pk, user=robin)
+        assert found is not None
+        assert found.user is robin
+    assert found.pass_is_usable_once
+    assert found.pass_highest_standing == held.highest_standing
+
+
+def test_find_sign_in__belongs_to_whom_it_belongs_whoever_is_named(robin: Any, admin: Any) -> None:
+    found = find_sign_in(begin(robin).pk, user=admin)
+    assert found is not None
+    assert found.user == robin
+
+
 def test_end_sign_in__notes_when_and_why_and_records_who(robin: Any, admin: Any) -> None:
     sign_in = begin(robin)
     end_sign_in(sign_in, reason=Reason.PASS_REVOKED, now=NOW + MINUTE, actor=admin)

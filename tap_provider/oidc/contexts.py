@@ -7,10 +7,11 @@ delete it.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import lru_cache
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
+from django.db import connections, router, transaction
 from django.db.models import Exists, OuterRef, Q
 from oauth2_provider.models import (
     get_access_token_model,
@@ -20,8 +21,9 @@ from oauth2_provider.models import (
     get_refresh_token_model,
 )
 
+from ..models import SignIn
 from ..registration_session import is_live
-from ..sign_in import note_pass, of_pass
+from ..sign_in import of_pass, with_user
 from .models import CodeContext, Context, RelyingParty, TokenContext
 
 if TYPE_CHECKING:
@@ -29,10 +31,7 @@ if TYPE_CHECKING:
 
     from django.db.models import QuerySet
 
-    from ..models import SignIn
-
 __all__ = [
-    "context_of_token",
     "digest_of",
     "is_live",
     "parties_to_tell",
@@ -45,13 +44,14 @@ __all__ = [
     "use_up",
 ]
 
-ContextT = TypeVar("ContextT", bound=Context)
-
 KEEP = timedelta(days=1)
 AT_ONCE = 500
 
-SNAPSHOT = ("methods", "amr", "level", "authenticated_at", "told_acr")
+SNAPSHOT = ("methods", "amr", "level", "authenticated_at")
 """What of a sign-in may change while it lives: codes and tokens keep what it was."""
+
+KEPT_BESIDE = ("told_acr", "code_digest")
+"""What contexts keep that is no column of a sign-in."""
 
 
 def digest_of(secret: str) -> str:
@@ -83,27 +83,23 @@ def remember_tokens(
 
 
 def _snapshot(sign_in: SignIn) -> dict[str, Any]:
-    return {"sign_in": sign_in, **{name: getattr(sign_in, name) for name in SNAPSHOT}}
+    return {"sign_in": sign_in, **{name: getattr(sign_in, name) for name in (*SNAPSHOT, "told_acr")}}
 
 
-def sign_in_of_code(code: str) -> SignIn | None:
-    """Return the sign-in behind an authorization code as it was then, with its user. One query."""
-    context = _find(CodeContext, code)
-    return None if context is None else context.sign_in
+def sign_in_of_code(code: str, *, user: Any | None = None) -> SignIn | None:
+    """Return the sign-in behind an authorization code as it was then. One query.
 
-
-def sign_in_of_token(token: str) -> SignIn | None:
-    """Return the sign-in behind a token as it was at its code, with its user; None if none stands behind it.
-
-    One query.
+    `user` is who was read with the code, where somebody was; otherwise they are read when asked for.
     """
-    context = context_of_token(token)
-    return None if context is None else context.sign_in
+    return _find(CodeContext, code, user)
 
 
-def context_of_token(token: str) -> TokenContext | None:
-    """Return what is kept of a token, its sign-in as it was at its code. One query."""
-    return _find(TokenContext, token)
+def sign_in_of_token(token: str, *, user: Any | None = None) -> SignIn | None:
+    """Return the sign-in behind a token as it was at its code; None if none stands behind it. One query.
+
+    `code_digest` of what it returns tells which code that was.
+    """
+    return _find(TokenContext, token, user)
 
 
 def parties_to_tell(sign_in: SignIn) -> QuerySet[RelyingParty]:
@@ -184,12 +180,26 @@ def _delete(rows: QuerySet[Any]) -> int:
     return deleted
 
 
-def _find(model: type[ContextT], secret: str) -> ContextT | None:
-    contexts = model._default_manager.select_related("sign_in__user").annotate(**of_pass())
-    context = contexts.filter(digest=digest_of(secret)).first()
-    if context is None:
-        return None
-    note_pass(context.sign_in, context)
-    for name in SNAPSHOT:
-        setattr(context.sign_in, name, getattr(context, name))
-    return context
+def _find(model: type[Context], secret: str, user: Any | None) -> SignIn | None:
+    using = router.db_for_read(model)
+    found = SignIn.objects.using(using).raw(_as_it_was(model, using), [digest_of(secret)])
+    sign_in = next(iter(found), None)
+    return sign_in if sign_in is None or user is None else with_user(sign_in, user)
+
+
+@lru_cache(maxsize=8)
+def _as_it_was(model: type[Context], using: str) -> str:
+    """Select the sign-in behind a context, with what is kept of it in the place of what it is now.
+
+    Written out because it is asked at every use of a token: composed by the ORM it costs three times as much.
+    """
+    quote = connections[using].ops.quote_name
+    context, sign_in = quote(model._meta.db_table), quote(SignIn._meta.db_table)
+    told = [
+        f"{context if field.name in SNAPSHOT else sign_in}.{quote(field.attname)}"
+        for field in SignIn._meta.concrete_fields
+    ]
+    told += [f"{context}.{quote(name)}" for name in KEPT_BESIDE if hasattr(model, name)]
+    told += [f"({subquery.sql}) AS {quote(name)}" for name, subquery in of_pass().items()]
+    its_sign_in = f"{sign_in}.{quote('id')} = {context}.{quote('sign_in_id')}"
+    return f"SELECT {', '.join(told)} FROM {context} INNER JOIN {sign_in} ON {its_sign_in} WHERE digest = %s"  # noqa: S608 our own names

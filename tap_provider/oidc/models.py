@@ -14,6 +14,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from ..composed_query import ComposedQuery, Parameter
 from ..models import Level, SignIn
 from .transport import validate_uri
 
@@ -170,7 +171,11 @@ class LogoutDelivery(models.Model):
 
 def relying_party(client_id: str) -> RelyingParty:
     """Return what is granted to this client; without a row the safe defaults, unsaved. One query."""
-    return RelyingParty.objects.filter(client_id=client_id).first() or RelyingParty(client_id=client_id)
+    field = RelyingParty._meta.get_field("client_id")
+    return _RELYING_PARTY.first(client_id, field=field) or RelyingParty(client_id=client_id)
+
+
+_RELYING_PARTY = ComposedQuery(RelyingParty, lambda parties: parties.filter(client_id=Parameter()))
 
 
 def may_host_registration(client_id: Any) -> bool:

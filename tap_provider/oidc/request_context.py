@@ -6,6 +6,7 @@ The sign-in travels in two ways, and never as an attribute looked up with `getat
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from ..models import SignIn
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from django.http import HttpRequest
 
 ATTRIBUTE = "tap_sign_in"
@@ -29,6 +32,7 @@ class AuthorizationMoment:
     sign_in: SignIn | None
     is_granted: bool = False  # every check of `authorization_checks` has passed
     returned: str = ""  # which return it uses up
+    client: Any | None = None  # the toolkit's application, once the request is granted
 
 
 current_moment: ContextVar[AuthorizationMoment | None] = ContextVar("tap_authorization_moment", default=None)
@@ -74,3 +78,23 @@ def put_exchanged(oauth_request: Any, grant: Any) -> None:
 def exchanged(oauth_request: Any) -> Any | None:
     """Return the grant that this request has presented as a valid authorization code."""
     return oauth_request.__dict__.get(EXCHANGED)
+
+
+_signed_just_now: ContextVar[tuple[str, Any] | None] = ContextVar("tap_signed_just_now", default=None)
+
+
+@contextmanager
+def signed_just_now(id_token: str | None, oauth_request: Any) -> Iterator[None]:
+    """While its response's tokens are stored, know the record of the ID token that this request has brought."""
+    record = oauth_request.__dict__.get("id_token")  # what a client sends by that name is not there
+    kept = _signed_just_now.set(None if id_token is None else (id_token, record))
+    try:
+        yield
+    finally:
+        _signed_just_now.reset(kept)
+
+
+def id_token_signed_just_now(id_token: str) -> Any | None:
+    """Return the record of this very ID token, if it is the one whose response is being stored."""
+    known = _signed_just_now.get()
+    return known[1] if known is not None and known[0] == id_token else None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
 from django.utils import timezone
 from oauth2_provider.models import get_device_grant_model, get_grant_model
 from oauth2_provider.oauth2_validators import OAuth2Validator
@@ -15,12 +14,12 @@ from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidGrantError
 
 from . import request_context
 from .contexts import (
-    context_of_token,
     digest_of,
     is_live,
     remember_tokens,
     revoke_tokens_of_code,
     sign_in_of_code,
+    sign_in_of_token,
 )
 from .tokens import CodeSpent, brings_refresh_token, cut_short, end_access_token, forget_id_token, lasts, spend
 
@@ -45,7 +44,7 @@ class TokenEndpointValidator(OAuth2Validator):
             # is not asked for (RFC 6749 §4.1.2, §10.5).
             revoke_tokens_of_code(digest_of(code), client_id=client.client_id)
             return False
-        sign_in = sign_in_of_code(code)
+        sign_in = sign_in_of_code(code, user=request.user)
         request_context.put(request, sign_in, code_digest=digest_of(code))
         request_context.put_exchanged(request, grant)
         return _is_good(sign_in, request)
@@ -72,9 +71,8 @@ class TokenEndpointValidator(OAuth2Validator):
         request_context.put(request, None)
         if not super().validate_refresh_token(refresh_token, client, request, *args, **kw):
             return False
-        context = context_of_token(refresh_token)
-        sign_in = None if context is None else context.sign_in
-        request_context.put(request, sign_in, code_digest="" if context is None else context.code_digest)
+        sign_in = sign_in_of_token(refresh_token, user=request.user)
+        request_context.put(request, sign_in, code_digest="" if sign_in is None else sign_in.code_digest)
         return _is_good(sign_in, request)
 
     def validate_grant_type(
@@ -92,20 +90,22 @@ class TokenEndpointValidator(OAuth2Validator):
         return status
 
     def save_bearer_token(self, token: dict[str, Any], request: Any, *args: Any, **kwargs: Any) -> Any:
-        """Bound tokens before they are stored and sent: it is one dictionary."""
-        grant = request_context.exchanged(request)
-        if grant is not None and not brings_refresh_token(request.scopes):
-            token.pop("refresh_token", None)
         try:
-            with transaction.atomic():  # tokens without their context would pass for some from before the installation
-                return self._save_with_context(token, request, *args, grant=grant, **kwargs)
+            return super().save_bearer_token(token, request, *args, **kwargs)
         except CodeSpent:
             forget_id_token(request)
             revoke_tokens_of_code(request_context.code_digest_of(request), client_id=request.client.client_id)
             raise
 
-    def _save_with_context(self, token: dict[str, Any], request: Any, *args: Any, grant: Any, **kwargs: Any) -> Any:
-        sign_in, now = request_context.take(request), timezone.now()
+    def _save_bearer_token(self, token: dict[str, Any], request: Any, *args: Any, **kwargs: Any) -> Any:
+        """Bound tokens before they are stored and sent: it is one dictionary.
+
+        The toolkit names this method as the one to override, within its transaction: tokens without their context would
+        pass for some from before the installation.
+        """
+        sign_in, grant, now = request_context.take(request), request_context.exchanged(request), timezone.now()
+        if grant is not None and not brings_refresh_token(request.scopes):
+            token.pop("refresh_token", None)
         end = None
         if sign_in is not None and sign_in.is_registration_only:
             if grant is None:  # the last gate of whatever needs no code
@@ -114,7 +114,8 @@ class TokenEndpointValidator(OAuth2Validator):
                 raise InvalidGrantError(request=request)
             token.pop("refresh_token", None)
             end = cut_short(token, sign_in, now=now)
-        result = super().save_bearer_token(token, request, *args, **kwargs)
+        with request_context.signed_just_now(token.get("id_token"), request):
+            result = super()._save_bearer_token(token, request, *args, **kwargs)
         if grant is not None:
             spend(grant, request)
         if end is not None:
@@ -124,6 +125,10 @@ class TokenEndpointValidator(OAuth2Validator):
             code_digest = request_context.code_digest_of(request)
             remember_tokens(issued, sign_in, client_id=request.client.client_id, now=now, code_digest=code_digest)
         return result
+
+    def _load_id_token(self, token: str) -> Any:
+        """Spare the toolkit reading, and verifying, the ID token that it has just signed and stored."""
+        return request_context.id_token_signed_just_now(token) or super()._load_id_token(token)
 
     def invalidate_authorization_code(self, client_id: str, code: str, request: Any, *args: Any, **kw: Any) -> None:
         """The grant was deleted where its tokens were stored."""

@@ -32,6 +32,13 @@ REGISTRATION_SCOPES = frozenset({"openid", "profile", "email", "method_registrat
 class TapOAuth2Validator(TokenEndpointValidator):
     # At the authorization endpoint.
 
+    def validate_client_id(self, client_id: str, request: Any, *args: Any, **kwargs: Any) -> bool:
+        """The toolkit validates an authorization request again for its answer: its client was read for the checks."""
+        moment = request_context.current_moment.get()
+        if moment is not None and moment.client is not None and not request.client:
+            request.client = moment.client  # the toolkit asks whether it is this client's, and still usable
+        return bool(super().validate_client_id(client_id, request, *args, **kwargs))
+
     def validate_silent_login(self, request: Any) -> bool:
         """Tell whether `prompt=none` finds somebody signed in (OpenID Connect Core §3.1.2.1)."""
         moment = request_context.current_moment.get()
@@ -95,7 +102,7 @@ class TapOAuth2Validator(TokenEndpointValidator):
         request_context.put(request, None)
         if not super().validate_bearer_token(token, scopes, request):
             return False
-        sign_in = None if request.user is None else sign_in_of_token(token)
+        sign_in = None if request.user is None else sign_in_of_token(token, user=request.user)
         request_context.put(request, sign_in)
         return is_token_live(sign_in, request.user, now=timezone.now()) or _refuse(request)
 

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 from django.apps import apps
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.management import call_command
 from django.test import Client
@@ -84,7 +85,7 @@ def as_kept(sign_in: SignIn) -> SignIn:
     """Return the sign-in as it is found behind a token."""
     token = uuid4().hex
     remember_tokens([token], sign_in, client_id="a-client", now=NOW)
-    found = sign_in_of_token(token)
+    found = sign_in_of_token(token, user=get_user_model()._default_manager.get(pk=sign_in.user_id))
     assert found is not None
     return found
 
@@ -107,9 +108,9 @@ def test_sign_in_of_code__finds_what_was_remembered_in_one_query(by_password: Si
     remember_code("the-code", by_password, client_id="a-client", now=NOW)
 
     with counted() as queries:
-        found = sign_in_of_code("the-code")
+        found = sign_in_of_code("the-code", user=by_password.user)
         assert found is not None
-        assert found.user.is_active
+        assert found.user is by_password.user
 
     assert queries() == 1
     assert found == by_password
@@ -122,11 +123,31 @@ def test_sign_in_of_token__finds_every_token_remembered(by_password: SignIn) -> 
 
     for token in ("access", "refresh"):
         with counted() as queries:
-            found = sign_in_of_token(token)
+            found = sign_in_of_token(token, user=by_password.user)
             assert found is not None
-            assert found.user.is_active
+            assert found.user is by_password.user
         assert queries() == 1
         assert found == by_password
+
+
+def test_sign_in_of_token__belongs_to_whom_it_belongs(by_password: SignIn, admin: Any) -> None:
+    remember_tokens(["access"], by_password, client_id="a-client", now=NOW)
+
+    for named in (None, admin):
+        found = sign_in_of_token("access", user=named)
+        assert found is not None
+        assert found.user == by_password.user
+
+
+def test_sign_in_of_token__reads_every_column_of_the_sign_in_as_the_orm_does(
+    by_password: SignIn, by_pass: SignIn
+) -> None:
+    """It is read by a statement of our own: values are converted all the same, on every database."""
+    for sign_in in (by_password, by_pass):
+        found, stored = as_kept(sign_in), SignIn.objects.get(pk=sign_in.pk)
+        for field in SignIn._meta.concrete_fields:
+            told, expected = getattr(found, field.attname), getattr(stored, field.attname)
+            assert (type(told), told) == (type(expected), expected), field.attname
 
 
 def test_sign_in_of_token__knows_nothing_of_others(by_password: SignIn) -> None:

@@ -8,11 +8,12 @@ from uuid import UUID
 import pytest
 from django.http import HttpRequest
 from django.test import Client
-from oauth2_provider.models import get_grant_model
+from oauth2_provider.models import get_access_token_model, get_grant_model, get_id_token_model
 from oauthlib.common import Request
 
 from tap_provider.models import SignIn
 from tap_provider.oidc import request_context
+from tap_provider.oidc.contexts import digest_of
 from tap_provider.oidc.request_context import (
     ATTRIBUTE,
     CODE_DIGEST,
@@ -131,3 +132,48 @@ def test_current_moment__is_over_even_when_the_request_fails(full: Client, intra
     full.get(asked.url)
 
     assert current_moment.get() is None
+
+
+# The ID token of a response, while that response's tokens are stored
+
+
+def test_id_token_signed_just_now__is_known_while_its_response_is_stored_and_never_after() -> None:
+    request, record = oauth_request(), get_id_token_model()()
+    request.__dict__["id_token"] = record
+
+    with request_context.signed_just_now("the.id.token", request):
+        assert request_context.id_token_signed_just_now("the.id.token") is record
+        assert request_context.id_token_signed_just_now("another.id.token") is None
+    assert request_context.id_token_signed_just_now("the.id.token") is None
+
+
+def test_id_token_signed_just_now__is_forgotten_where_storing_fails() -> None:
+    request = oauth_request()
+    request.__dict__["id_token"] = get_id_token_model()()
+
+    with pytest.raises(ValueError, match="x"), request_context.signed_just_now("the.id.token", request):
+        raise ValueError("x")
+
+    assert request_context.id_token_signed_just_now("the.id.token") is None
+
+
+@pytest.mark.parametrize(("signed", "record"), [(None, True), ("the.id.token", False)])
+def test_id_token_signed_just_now__is_none_where_the_response_has_none(signed: str | None, record: bool) -> None:
+    request = oauth_request("id_token=sent", "id_token=sent")
+    if record:
+        request.__dict__["id_token"] = get_id_token_model()()
+
+    with request_context.signed_just_now(signed, request):
+        assert request_context.id_token_signed_just_now("None") is None
+        assert request_context.id_token_signed_just_now("sent") is None
+        assert request_context.id_token_signed_just_now("the.id.token") is None
+
+
+@pytest.mark.django_db
+def test_access_token__belongs_to_the_id_token_of_its_response(full: Client, intranet: Party) -> None:
+    """What is deleted with an ID token, or found by it, is its own response's."""
+    first, second = intranet.tokens(full), intranet.tokens(full)
+
+    for tokens in (first, second):
+        stored = get_access_token_model().objects.get(token_checksum=digest_of(tokens.access_token))
+        assert stored.id_token.jti == UUID(tokens.claims["jti"])

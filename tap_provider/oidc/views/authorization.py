@@ -220,7 +220,7 @@ class AuthorizationView(ToolkitAuthorizationView):
         asked.sign_in.told_acr = asked.acr
         moment = current_moment.get()
         assert moment is not None  # noqa: S101 set by `dispatch`
-        moment.is_granted, moment.returned = True, asked.returned.id
+        moment.is_granted, moment.returned, moment.client = True, asked.returned.id, asked.application
         if asked.returned.id and "code" not in self.asked_for.text("response_type").split():
             use_up(asked.returned.id, asked.sign_in, client_id=asked.application.client_id, now=asked.now)
 

@@ -32,7 +32,7 @@ class IntrospectTokenView(OAuthEndpointMixin, ToolkitIntrospectTokenView):
         token = tokens.filter(token_checksum=digest_of(token_value)).first()
         if token is None or not token.is_valid():
             return JsonResponse({"active": False})
-        sign_in = None if token.user is None else sign_in_of_token(token_value)
+        sign_in = None if token.user is None else sign_in_of_token(token_value, user=token.user)
         if not is_token_live(sign_in, token.user, now=timezone.now()):
             return JsonResponse({"active": False})
         return JsonResponse({"iss": oauth2_settings.oidc_issuer(self.request), **_told_of(token, sign_in)})
