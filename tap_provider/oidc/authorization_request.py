@@ -188,8 +188,8 @@ class AuthorizationRequest:
         """Raise Unreadable for the first parameter that cannot be read, but for those of the toolkit."""
         for name in self.names:
             self._check_text(name)
-        for address in self.query.getlist("resource"):
-            _check_address(address)
+        if not all(map(is_address, self.query.getlist("resource"))):
+            raise Unreadable("A resource is no address.", error="invalid_target")  # RFC 8707 §2
         _ = self.prompt, self.max_age, self.response_mode, self._claims
 
     def _check_text(self, name: str) -> None:
@@ -233,11 +233,13 @@ def _is_clean(text: str) -> bool:
     return not any(category(character) in {"Cc", "Cs"} for character in text)
 
 
-def _check_address(text: str) -> None:
+def is_address(text: str) -> bool:
+    """Tell whether a resource can be read as an address at all (RFC 8707 §2); the toolkit asks for more."""
     try:
         urlsplit(text)
     except ValueError:
-        raise Unreadable("A resource is no address.", error="invalid_target") from None  # RFC 8707 §2
+        return False
+    return True
 
 
 def parse_claims(text: str) -> dict[str, Any]:

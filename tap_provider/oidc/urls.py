@@ -18,6 +18,12 @@ urlpatterns = [
     path("device-confirm/<slug:client_id>/<slug:user_code>", views.DeviceConfirmView.as_view(), name="device-confirm"),
     path("userinfo/", views.UserInfoView.as_view(), name="user-info"),
     path("introspect/", views.IntrospectTokenView.as_view(), name="introspect"),
+    path("register/", views.DynamicClientRegistrationView.as_view(), name="dcr-register"),
+    path(
+        "register/<str:client_id>/",
+        views.DynamicClientRegistrationManagementView.as_view(),
+        name="dcr-register-management",
+    ),
     path("logout/", views.RPInitiatedLogoutView.as_view(), name="rp-initiated-logout"),
     re_path(
         r"^\.well-known/openid-configuration/?$",

@@ -123,7 +123,7 @@ def test_application__with_djangos_hash_keeps_working(intranet: Party, settings:
     wrong = {"token": "unknown", **intranet.credentials, "client_secret": "wrong"}
 
     assert intranet.introspect("unknown") == {"active": False}
-    assert intranet.server.post(INTROSPECT, wrong).status_code == 403
+    assert intranet.server.post(INTROSPECT, wrong).status_code == 401
 
 
 def test_application__that_is_saved_again_keeps_its_secret(intranet: Party) -> None:

@@ -129,12 +129,31 @@ def test_introspection__without_a_token_is_invalid(intranet: Party) -> None:
     assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
 
 
+@pytest.mark.compliance("RFC 7662 §2.3")
 def test_introspection__needs_a_clients_credentials(full: Client, intranet: Party) -> None:
-    tokens = intranet.tokens(full)
+    token = {"token": intranet.tokens(full).access_token}
+    wrong = {"client_id": intranet.client_id, "client_secret": "wrong"}
 
     for browser in (Client(), full):
-        response = browser.post(INTROSPECT, {"token": tokens.access_token})
-        assert response.status_code == 403
+        for credentials in ({}, wrong, {"client_id": "nobody", "client_secret": "wrong"}):
+            response = browser.post(INTROSPECT, {**token, **credentials})
+            assert (response.status_code, response.json()) == (401, {"error": "invalid_client"})
+    basic = b64encode(f"{intranet.client_id}:wrong".encode()).decode()
+    response = Client().post(INTROSPECT, token, headers={"authorization": f"Basic {basic}"})
+    assert (response.status_code, response.json()) == (401, {"error": "invalid_client"})
+    assert response.headers["WWW-Authenticate"].startswith("Basic ")
+
+
+@pytest.mark.compliance("RFC 7662 §2.3")
+def test_introspection__by_a_token_that_may_not(full: Client, intranet: Party) -> None:
+    """RFC 6750 §3.1: a 401 where the token is no good, a 403 where it lacks the scope."""
+    mine = intranet.tokens(full).access_token
+    for token, status, error in (("unknown", 401, "invalid_token"), (mine, 403, "insufficient_scope")):
+        response = Client().post(INTROSPECT, {"token": mine}, headers={"authorization": f"Bearer {token}"})
+        assert response.status_code == status
+        assert response.headers["WWW-Authenticate"].startswith("Bearer ")
+        assert f'error="{error}"' in response.headers["WWW-Authenticate"]
+        assert not response.content
 
 
 def test_introspection__of_a_token_with_an_audience_keeps_it(full: Client, intranet: Party) -> None:

@@ -15,7 +15,7 @@ import pytest
 from django.test import Client
 from oauth2_provider.models import get_application_model
 
-from .conftest import INTROSPECT, REDIRECT_URI, REVOKE, TOKEN, USERINFO, Party, toolkit_settings
+from .conftest import INTROSPECT, REDIRECT_URI, REVOKE, TOKEN, USERINFO, Party, sign_in_with_password, toolkit_settings
 
 FORM = "application/x-www-form-urlencoded"
 DEVICE_AUTHORIZATION, LOGOUT = "/o/device-authorization/", "/o/logout/"
@@ -123,8 +123,6 @@ def assert_is_the_specifications(response: Any, name: str) -> None:
     assert response.headers["Cache-Control"] == "no-store"
     if response.status_code == 200:
         return
-    if name == "introspection" and response.status_code == 403:
-        return  # the toolkit's answer to a client that it does not know
     if name == "device" and response.status_code == 404:
         assert response.json() == {"error": "device_not_found"}  # the toolkit's
         return
@@ -354,11 +352,11 @@ def test_malformed__bearer_token_is_invalid_token_at_userinfo(
 
 @pytest.mark.parametrize("header", BROKEN_BEARER.values(), ids=BROKEN_BEARER)
 def test_malformed__bearer_token_opens_no_introspection(party_for: Callable[[str], Party], header: str) -> None:
-    """The toolkit's own answer to whoever may not introspect."""
+    """RFC 7662 §2.3."""
     party_for("code")
     response = post("introspection", {"token": "x"}, headers={"authorization": header})
 
-    assert response.status_code == 403
+    assert response.status_code == 401
     assert response.headers["Cache-Control"] == "no-store"
 
 
@@ -421,3 +419,61 @@ def test_malformed__query_of_logout_is_an_error_page(full: Client, query: str) -
 
     assert response.status_code == 400
     assert b"invalid_request" in response.content
+
+
+# Dynamic client registration: RFC 7591 §3.2.2
+
+METADATA = {"redirect_uris": [REDIRECT_URI], "grant_types": ["authorization_code"], "client_name": "New"}
+
+BROKEN_METADATA: dict[str, str] = {
+    "nul": json.dumps({**METADATA, "client_name": "a\x00b"}),
+    "surrogate": json.dumps({**METADATA, "client_name": "\ud800"}),
+    "nul_in_an_address": json.dumps({**METADATA, "redirect_uris": [f"{REDIRECT_URI}\x00"]}),
+    "nul_in_a_name": json.dumps({**METADATA, "a\x00b": "c"}),
+    "nul_deep_inside": json.dumps({**METADATA, "jwks": {"keys": [{"kid": "\x00"}]}}),
+    "name_is_a_number": json.dumps({**METADATA, "client_name": 7}),
+    "name_is_an_object": json.dumps({**METADATA, "client_name": {"a": "b"}}),
+    "name_is_endless": json.dumps({**METADATA, "client_name": "x" * 100_000}),
+    "no_object": "[]",
+    "a_number": "7",
+    "no_json": "client_name=New",
+    "nested_too_deeply": "[" * 100_000 + "]" * 100_000,
+    "too_long": json.dumps({**METADATA, "client_name": "x" * 3_000_000}),
+    "no_utf8": "\udcff",
+}
+
+
+@pytest.mark.compliance("RFC 7591 §3.2.2")
+@pytest.mark.parametrize("body", BROKEN_METADATA.values(), ids=BROKEN_METADATA)
+def test_malformed__client_metadata_is_invalid(kim: Any, body: str) -> None:
+    with toolkit_settings(DCR_ENABLED=True):
+        browser = sign_in_with_password(kim)
+        browser.raise_request_exception = False
+        content = body.encode(errors="surrogateescape")
+        response = browser.post("/o/register/", content, content_type="application/json")
+
+    assert (response.status_code, response.json()["error"]) == (400, "invalid_client_metadata")
+    assert not get_application_model().objects.exists()
+
+
+@pytest.mark.compliance("RFC 7592 §2.2")
+@pytest.mark.parametrize("body", [BROKEN_METADATA["nul"], BROKEN_METADATA["name_is_a_number"]])
+def test_malformed__client_metadata_changes_nothing(kim: Any, body: str) -> None:
+    with toolkit_settings(DCR_ENABLED=True):
+        registered = sign_in_with_password(kim).post("/o/register/", METADATA, content_type="application/json")
+        assert registered.status_code == 201
+        assert registered.headers["Cache-Control"] == "no-store"
+        answer = registered.json()
+        bearer = {"authorization": f"Bearer {answer['registration_access_token']}"}
+        address = f"/o/register/{answer['client_id']}/"
+        response = Client().put(address, body, content_type="application/json", headers=bearer)
+        kept = Client().get(address, headers=bearer).json()
+
+    assert (response.status_code, response.json()["error"]) == (400, "invalid_client_metadata")
+    assert kept["client_name"] == "New"
+
+
+def test_malformed__client_metadata_where_registration_is_off_is_not_read() -> None:
+    response = Client().post("/o/register/", "[", content_type="application/json")
+
+    assert (response.status_code, response.json()) == (404, {"error": "not_found"})

@@ -13,6 +13,8 @@ from tap_provider.oidc.views import (
     ConnectDiscoveryInfoView,
     DeviceAuthorizationView,
     DeviceConfirmView,
+    DynamicClientRegistrationManagementView,
+    DynamicClientRegistrationView,
     IntrospectTokenView,
     OAuthServerMetadataView,
     RevokeTokenView,
@@ -62,6 +64,8 @@ OURS = {
     "oauth-server-metadata-issuer": OAuthServerMetadataView,
     "oidc-connect-discovery-info": ConnectDiscoveryInfoView,
     "rp-initiated-logout": RPInitiatedLogoutView,
+    "dcr-register": DynamicClientRegistrationView,
+    "dcr-register-management": DynamicClientRegistrationManagementView,
 }
 
 

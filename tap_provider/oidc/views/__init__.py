@@ -1,6 +1,7 @@
 """Views over django-oauth-toolkit's, one module an endpoint."""
 
 from .authorization import AuthorizationView
+from .client_registration import DynamicClientRegistrationManagementView, DynamicClientRegistrationView
 from .device import DeviceAuthorizationView, DeviceConfirmView
 from .discovery import ConnectDiscoveryInfoView, OAuthServerMetadataView
 from .introspection import IntrospectTokenView
@@ -12,6 +13,8 @@ __all__ = [
     "ConnectDiscoveryInfoView",
     "DeviceAuthorizationView",
     "DeviceConfirmView",
+    "DynamicClientRegistrationManagementView",
+    "DynamicClientRegistrationView",
     "IntrospectTokenView",
     "OAuthServerMetadataView",
     "RPInitiatedLogoutView",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote_plus, urlsplit
+from urllib.parse import unquote_plus
 
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import BadRequest, SuspiciousOperation
@@ -18,6 +18,8 @@ from django.http.multipartparser import MultiPartParserError
 from django.utils.decorators import method_decorator
 from django.views.decorators.csrf import csrf_exempt
 from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidClientError, InvalidRequestError, OAuth2Error
+
+from ..authorization_request import is_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -89,22 +91,19 @@ def refuse_malformed_parameters(request: HttpRequest, *, body: Iterable[tuple[An
         sent = [(name, value) for form in forms for name, values in form.lists() for value in values]
     except (BadRequest, SuspiciousOperation, MultiPartParserError) as error:
         raise InvalidRequestError("The parameters cannot be parsed.") from error
-    if any(_UNSTORABLE.search(str(text)) for pair in (*sent, *body) for text in pair):
+    if not all(is_storable(str(text)) for pair in (*sent, *body) for text in pair):
         raise InvalidRequestError("A parameter contains characters that no parameter can have.")
     for form in forms:
         for name, values in form.lists():
             if len(values) > 1 and name != REPEATABLE:
                 raise InvalidRequestError("A parameter is repeated.")
-    if not all(_is_address(value) for name, value in sent if name == REPEATABLE):
+    if not all(is_address(value) for name, value in sent if name == REPEATABLE):
         raise CustomOAuth2Error("invalid_target", "A resource is no address.", status_code=400)
 
 
-def _is_address(text: str) -> bool:
-    try:
-        urlsplit(text)
-    except ValueError:
-        return False
-    return True
+def is_storable(text: str) -> bool:
+    """Tell whether a database can be asked for this text."""
+    return not _UNSTORABLE.search(text)
 
 
 def _basic_credentials(request: HttpRequest) -> str | None:
@@ -119,4 +118,4 @@ def _is_well_formed_basic(credentials: str | None) -> bool:
         decoded = b64decode(credentials, validate=True).decode()
     except ValueError:  # binascii.Error and UnicodeDecodeError are of this kind
         return False
-    return ":" in decoded and not _UNSTORABLE.search(unquote_plus(decoded))
+    return ":" in decoded and is_storable(unquote_plus(decoded))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.http import JsonResponse
+from django.http import HttpResponse, JsonResponse
 from django.utils import timezone
 from oauth2_provider.models import get_access_token_model
 from oauth2_provider.settings import oauth2_settings
+from oauth2_provider.utils import parse_bearer_token
 from oauth2_provider.views import IntrospectTokenView as ToolkitIntrospectTokenView
+from oauth2_provider.www_authenticate import build_bearer_challenge, challenge_status
+from oauthlib.oauth2.rfc6749.errors import InvalidClientError
 
 from ...authentication_context import context_of
 from ..contexts import digest_of, is_token_live, sign_in_of_token
@@ -16,7 +19,7 @@ from ..subject import subject_of
 from .endpoint import OAuthEndpointMixin
 
 if TYPE_CHECKING:
-    from django.http import HttpResponse
+    from django.http import HttpRequest
 
     from ...models import SignIn
 
@@ -36,6 +39,14 @@ class IntrospectTokenView(OAuthEndpointMixin, ToolkitIntrospectTokenView):
         if not is_token_live(sign_in, token.user, now=timezone.now()):
             return JsonResponse({"active": False})
         return JsonResponse({"iss": oauth2_settings.oidc_issuer(self.request), **_told_of(token, sign_in)})
+
+    def unauthenticated_response(self, request: HttpRequest, oauthlib_request: Any = None) -> HttpResponse:
+        """Answer whoever may not introspect: a client as at the token endpoint, a token by RFC 6750 (RFC 7662 §2.3)."""
+        if parse_bearer_token(request.headers.get("Authorization")) is None:
+            raise InvalidClientError
+        error = getattr(oauthlib_request, "oauth2_error", None)
+        challenge = build_bearer_challenge(request, oauth2_error=error, resource_metadata_url=None)
+        return HttpResponse(status=challenge_status(error), headers={"WWW-Authenticate": challenge})
 
 
 def _told_of(token: Any, sign_in: SignIn | None) -> dict[str, Any]:
