@@ -70,7 +70,8 @@ def remember_code(code: str, sign_in: SignIn, *, client_id: str, now: datetime, 
 
 def use_up(returned: str, sign_in: SignIn, *, client_id: str, now: datetime) -> None:
     """Note that a return has brought an answer without a code. Raises IntegrityError if it was used before."""
-    remember_code(f"no code: {returned}", sign_in, client_id=client_id, now=now, returned=returned)
+    with transaction.atomic():
+        remember_code(f"no code: {returned}", sign_in, client_id=client_id, now=now, returned=returned)
 
 
 def remember_tokens(

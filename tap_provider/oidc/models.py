@@ -108,9 +108,9 @@ class RelyingParty(models.Model):
     def __str__(self) -> str:
         return self.client_id
 
-    def takes(self, sign_in: SignIn) -> bool:
-        """Tell whether a sign-in is as strong as this client's minimum."""
-        return not self.minimum_level or Level(sign_in.level).rank >= Level(self.minimum_level).rank
+    def takes(self, level: str) -> bool:
+        """Tell whether a sign-in of this level is as strong as this client's minimum."""
+        return not self.minimum_level or Level(level).rank >= Level(self.minimum_level).rank
 
 
 class LogoutDeliveryQuerySet(models.QuerySet["LogoutDelivery"]):

@@ -12,6 +12,7 @@ from oauth2_provider.models import get_device_grant_model, get_grant_model
 from oauth2_provider.oauth2_validators import OAuth2Validator
 from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidGrantError
 
+from ..models import Level
 from . import request_context
 from .contexts import (
     digest_of,
@@ -21,6 +22,7 @@ from .contexts import (
     sign_in_of_code,
     sign_in_of_token,
 )
+from .models import relying_party
 from .tokens import CodeSpent, brings_refresh_token, cut_short, end_access_token, forget_id_token, lasts, spend
 
 if TYPE_CHECKING:
@@ -73,7 +75,13 @@ class TokenEndpointValidator(OAuth2Validator):
             return False
         sign_in = sign_in_of_token(refresh_token, user=request.user)
         request_context.put(request, sign_in, code_digest="" if sign_in is None else sign_in.code_digest)
-        return _is_good(sign_in, request)
+        return _is_good(sign_in, request) and _is_strong_enough(sign_in, client)
+
+    def validate_user(self, username: str, password: str, client: Any, request: Any, *args: Any, **kw: Any) -> bool:
+        """Refuse the password grant where a password is less than the client's minimum (RFC 6749 §4.3)."""
+        if not relying_party(client.client_id).takes(Level.SINGLE_FACTOR):
+            return False
+        return bool(super().validate_user(username, password, client, request, *args, **kw))
 
     def validate_grant_type(
         self, client_id: str, grant_type: str, client: Any, request: Any, *args: Any, **kw: Any
@@ -143,6 +151,12 @@ def _is_good(sign_in: SignIn | None, request: Any) -> bool:
     return bool(sign_in.user_id == request.user.pk) and is_live(sign_in, now=now) and lasts(sign_in, now=now)
 
 
+def _is_strong_enough(sign_in: SignIn | None, client: Any) -> bool:
+    """Tell whether the client's minimum, which may have been raised since, allows what needs no new authorization."""
+    level = Level.SINGLE_FACTOR if sign_in is None else sign_in.level
+    return relying_party(client.client_id).takes(level)
+
+
 def _take_up_device(request: Any) -> None:
     """Carry the sign-in that approved the device, whose code is its own client's (RFC 8628 §3.4).
 
@@ -153,7 +167,7 @@ def _take_up_device(request: Any) -> None:
         raise InvalidGrantError(request=request)
     sign_in = sign_in_of_code(device.device_code)
     request_context.put(request, sign_in, code_digest=digest_of(device.device_code))
-    if not _is_good(sign_in, request):
+    if not (_is_good(sign_in, request) and _is_strong_enough(sign_in, request.client)):
         raise InvalidGrantError(request=request)
 
 

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from django.core import signing
+from django.db.models.signals import pre_save
 from django.test import Client
 from django.utils import timezone
 from django_otp.oath import totp
@@ -19,7 +20,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from tap_provider.models import SignIn
 from tap_provider.oidc import authorization_return
 from tap_provider.oidc.authorization_checks import REQUEST_CHECKS, SESSION_CHECKS
-from tap_provider.oidc.models import CodeContext, RelyingParty
+from tap_provider.oidc.models import CodeContext, RelyingParty, TokenContext
 from tap_provider.oidc.validator import TapOAuth2Validator
 
 from .conftest import (
@@ -616,6 +617,28 @@ def test_minimum_level__of_a_client_holds_whatever_it_asks_for(
     assert is_sign_in_page(session_from_before(kim).get(intranet.request().url))
 
 
+def test_minimum_level__holds_at_a_refresh_too(full: Client, intranet: Party) -> None:
+    """It may have been raised since; what was refused is good again where it is lowered."""
+    refresh_token = intranet.tokens(full).refresh_token
+    RelyingParty.objects.update(minimum_level="multi_factor")
+
+    response = intranet.refresh(refresh_token)
+    assert (response.status_code, response.json()["error"]) == (400, "invalid_grant")
+
+    RelyingParty.objects.update(minimum_level="single_factor")
+    assert intranet.refresh(refresh_token).status_code == 200
+
+
+def test_minimum_level__holds_at_a_refresh_of_tokens_from_before_the_installation(
+    full: Client, intranet: Party
+) -> None:
+    refresh_token = intranet.tokens(full).refresh_token
+    TokenContext.objects.all().delete()
+    RelyingParty.objects.update(minimum_level="multi_factor")
+
+    assert intranet.refresh(refresh_token).status_code == 400
+
+
 def test_relying_party__without_a_row_has_safe_defaults(full: Client, intranet: Party, holder: Client) -> None:
     RelyingParty.objects.all().delete()
     assert "code" in answer_of(full.get(intranet.request().url))
@@ -1072,6 +1095,30 @@ def test_prompt_login__a_return_brings_one_answer_without_a_code_too(
         back = sign_in_again(full, full.get(asked.url)).headers["Location"]
         assert "id_token=" in full.get(back).headers["Location"]
         assert is_sign_in_page(full.get(back))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:oauth2_provider")
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.2.2.6")
+def test_prompt_login__a_return_that_another_window_uses_up_just_now_is_an_error(
+    full: Client, make_party: Callable[..., Party]
+) -> None:
+    def another_window(sender: Any, instance: CodeContext, **kwargs: Any) -> None:
+        CodeContext.objects.bulk_create([CodeContext(**{**kept_of(instance), "digest": "another"})])
+
+    def kept_of(instance: CodeContext) -> dict[str, Any]:
+        return {field.attname: getattr(instance, field.attname) for field in CodeContext._meta.concrete_fields}
+
+    with toolkit_settings(COMPLIANT_BCP_RFC9700_IMPLICIT_GRANT=False):
+        party = make_party("implicit", authorization_grant_type="implicit")
+        asked = party.request(response_type="id_token", prompt="login", code_challenge=None, code_challenge_method=None)
+        back = sign_in_again(full, full.get(asked.url)).headers["Location"]
+        pre_save.connect(another_window, sender=CodeContext)
+        try:
+            location = full.get(back).headers["Location"]
+        finally:
+            pre_save.disconnect(another_window, sender=CodeContext)
+    assert parse_qs(urlsplit(location).fragment)["error"] == ["login_required"]
+    assert SignIn.objects.exists()  # a transaction around the request goes on
 
 
 @pytest.mark.compliance("RFC 8707 §2")

@@ -201,6 +201,18 @@ def test_device__is_not_approved(holder: Client, robins_full_session: Client, ro
     assert device.status == device.AUTHORIZED
 
 
+def test_device__gets_nothing_where_its_clients_minimum_was_raised_since(
+    robins_full_session: Client, device: Any, device_party: Party
+) -> None:
+    SignIn.objects.filter(pk=sign_in_of(robins_full_session).pk).update(level="single_factor")
+    robins_full_session.post("/o/device/", {"user_code": device.user_code})
+    url = f"/o/device-confirm/{device.client_id}/{device.user_code}"
+    robins_full_session.post(url, {"action": "accept"})
+    for level, status in (("phishing_resistant", 400), ("", 200)):
+        RelyingParty.objects.update_or_create(client_id=device.client_id, defaults={"minimum_level": level})
+        assert device_tokens(device_party).status_code == status
+
+
 def test_device__status_is_closed(holder: Client, robins_full_session: Client, robin: Any, device: Any) -> None:
     device.user = robin
     device.save()
@@ -448,6 +460,21 @@ def test_dynamic_registration__is_closed_to_the_sessions_token_as_well(holder: C
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:oauth2_provider")
+@pytest.mark.compliance("RFC 6749 §4.3")
+def test_password_grant__is_refused_to_a_client_whose_minimum_is_more(
+    kim: Any, make_party: Callable[..., Party]
+) -> None:
+    party = make_party(
+        "legacy", may_host_registration=False, authorization_grant_type=get_application_model().GRANT_PASSWORD
+    )
+    body = {"grant_type": "password", "username": kim.username, "password": PASSWORD, **party.credentials}
+    with toolkit_settings(COMPLIANT_BCP_RFC9700_PASSWORD_GRANT=False):
+        for level, status in (("multi_factor", 400), ("phishing_resistant", 400), ("single_factor", 200), ("", 200)):
+            RelyingParty.objects.update(minimum_level=level)
+            assert party.server.post(TOKEN, body).status_code == status
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:oauth2_provider")
 @pytest.mark.parametrize("is_usable_once", [True, False])
 @pytest.mark.compliance("RFC 6749 §4.3")
 def test_password_grant__a_passcode_is_no_password(
@@ -532,7 +559,7 @@ def test_introspection__is_closed_to_session_and_token(
     def introspect(browser: Client, **headers: str) -> int:
         return int(browser.post(INTROSPECT, {"token": full}, headers=headers).status_code)
 
-    assert introspect(holder) == 403
+    assert introspect(holder) == 401
     assert introspect(Client(), authorization=f"Bearer {mine}") == 403
     assert introspect(Client(), authorization=f"Bearer {full}") == 200
 

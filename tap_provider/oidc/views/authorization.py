@@ -14,6 +14,7 @@ from django import forms
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import BadRequest, SuspiciousOperation
+from django.db import IntegrityError
 from django.http import HttpResponseRedirect, QueryDict
 from django.http.multipartparser import MultiPartParserError
 from django.shortcuts import render, resolve_url
@@ -212,17 +213,22 @@ class AuthorizationView(ToolkitAuthorizationView):
                 return self._send_to_step_up(asked)
             case ChooseAccount():
                 return self._ask_for_account(asked, answer)
-        self._grant(asked)
-        return None
+        return self._grant(asked, redirect_uri)
 
-    def _grant(self, asked: Asked) -> None:
+    def _grant(self, asked: Asked, redirect_uri: str) -> HttpResponse | None:
         assert asked.sign_in is not None  # noqa: S101 the tables have asked
         asked.sign_in.told_acr = asked.acr
         moment = current_moment.get()
         assert moment is not None  # noqa: S101 set by `dispatch`
         moment.is_granted, moment.returned, moment.client = True, asked.returned.id, asked.application
-        if asked.returned.id and "code" not in self.asked_for.text("response_type").split():
+        if not asked.returned.id or "code" in self.asked_for.text("response_type").split():
+            return None
+        try:
             use_up(asked.returned.id, asked.sign_in, client_id=asked.application.client_id, now=asked.now)
+        except IntegrityError:  # by another tab just now
+            used = Refuse("login_required", "Another window has used this sign-in for its answer.")
+            return self._refuse(used, redirect_uri=redirect_uri, application=asked.application)
+        return None
 
     def _refuse(self, refusal: Refuse, *, redirect_uri: str, application: Any) -> HttpResponse:
         state = None if "state" in self.asked_for.repeated else self.asked_for.text("state") or None
