@@ -238,12 +238,15 @@ class SignIn(models.Model):
 
     class EndedReason(models.TextChoices):
         SIGNED_OUT = "signed_out", _("signed out")
+        SIGNED_OUT_EVERYWHERE = "everywhere", _("signed out everywhere")
+        ENDED_ELSEWHERE = "ended_elsewhere", _("ended from another browser")
         FINISHED = "finished", _("finished registering")
         SIGNED_IN_ANEW = "signed_in_anew", _("signed in anew in the same browser")
         DEADLINE = "deadline", _("its time was up")
         PASS_REPLACED = "pass_replaced", _("the pass was replaced")
         PASS_REVOKED = "pass_revoked", _("the pass was revoked")
         POLICY = "policy", _("the policy no longer allows it")
+        METHOD_LOST = "method_lost", _("a method that it was made with was lost")
         USER_DEACTIVATED = "user_deactivated", _("the user was deactivated")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -301,6 +304,56 @@ class SignIn(models.Model):
         return self.ended_at is not None or (self.deadline is not None and now >= self.deadline)
 
 
+class SignInMethod(models.Model):
+    """A registered method that a sign-in was made with: when it is lost, the sign-in ends."""
+
+    sign_in = models.ForeignKey(SignIn, on_delete=models.CASCADE, related_name="used_methods")
+    kind = models.CharField(max_length=50)
+    method_id = models.CharField(max_length=100)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["sign_in", "kind", "method_id"], name="tap_sign_in_method_once"),
+        ]
+        indexes = [models.Index(fields=["kind", "method_id"], name="tap_sign_in_method")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.method_id} · {self.sign_in_id}"
+
+
+class RegisteredMethod(models.Model):
+    """When a method was registered and by which sign-in, whatever its kind stores. The sign-in may be gone."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="registered_methods")
+    kind = models.CharField(max_length=50)
+    method_id = models.CharField(max_length=100)
+    registered_at = models.DateTimeField()
+    sign_in_id = models.UUIDField(null=True, db_index=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["user", "kind", "method_id"], name="tap_registered_method_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.method_id} · {self.user}"
+
+
+class RecoveryCode(models.Model):
+    """One of the codes that a user keeps for the day when their other methods are out of reach. Good once."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="recovery_codes")
+    code_hash = models.CharField(max_length=255)
+    created_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "code_hash"], name="tap_recovery_code_once")]
+
+    def __str__(self) -> str:
+        return f"{self.user} · {self.created_at:%Y-%m-%d}"
+
+
 class AttemptCounter(models.Model):
     """Attempts by one UPN or from one address within one minute. Written by `throttle` alone."""
 
@@ -337,6 +390,11 @@ class AuditEvent(models.Model):
         SIGN_IN_REFUSED = "sign_in_refused", _("sign-in refused")
         SIGN_IN_ENDED = "sign_in_ended", _("sign-in ended")
         METHOD_REGISTERED = "method_registered", _("method registered")
+        METHOD_RENAMED = "method_renamed", _("method renamed")
+        METHOD_REMOVED = "method_removed", _("method removed")
+        METHOD_LOST = "method_lost", _("method lost")
+        SIGNED_OUT_EVERYWHERE = "everywhere", _("signed out everywhere")
+        MAIL_FAILED = "mail_failed", _("mail not sent")
 
     kind = models.CharField(_("kind"), max_length=30, choices=Kind)
     at = models.DateTimeField(_("at"), db_index=True)

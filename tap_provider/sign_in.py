@@ -20,7 +20,7 @@ from django.utils import timezone
 from . import audit, signals
 from .composed_query import ComposedQuery, Parameter
 from .hooks import get_hooks
-from .models import AuditEvent, Level, SignIn, TemporaryAccessPass
+from .models import AuditEvent, Level, SignIn, SignInMethod, TemporaryAccessPass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -68,8 +68,12 @@ def begin_sign_in(
     signed_in_at: datetime | None = None,
     deadline: datetime | None = None,
     pass_id: UUID | None = None,
+    used: Sequence[tuple[str, str]] = (),
 ) -> SignIn:
-    """Record that somebody authenticated. The caller records the audit event that fits."""
+    """Record that somebody authenticated. The caller records the audit event that fits.
+
+    `methods` are the kinds, `used` the very methods: kind and id of each.
+    """
     sign_in = SignIn.objects.create(
         user=user,
         methods=list(methods),
@@ -83,6 +87,7 @@ def begin_sign_in(
         address=client.address,
         user_agent=client.user_agent,
     )
+    _note_used(sign_in, used)
     signals.send_after_commit(signals.sign_in_begun, sender=SignIn, sign_in=sign_in)
     return sign_in
 
@@ -96,6 +101,7 @@ def renew_sign_in(
     client: Client,
     now: datetime,
     is_step_up: bool = False,
+    used: Sequence[tuple[str, str]] = (),
 ) -> bool:
     """Record that the user of a live full session has authenticated again, by these methods; False if it has ended.
 
@@ -111,6 +117,7 @@ def renew_sign_in(
             return False
         for name, value in changes.items():
             setattr(sign_in, name, value)
+        _note_used(sign_in, used)
         audit.record(
             AuditEvent.Kind.SIGN_IN_RENEWED,
             now=now,
@@ -122,6 +129,13 @@ def renew_sign_in(
         )
         signals.send_after_commit(signals.sign_in_renewed, sender=SignIn, sign_in=sign_in)
     return True
+
+
+def _note_used(sign_in: SignIn, used: Sequence[tuple[str, str]]) -> None:
+    # What a renewed sign-in was made with before stays noted: it ends with any of these.
+    rows = [SignInMethod(sign_in=sign_in, kind=kind, method_id=method_id) for kind, method_id in used]
+    if rows:
+        SignInMethod.objects.bulk_create(rows, ignore_conflicts=True)
 
 
 def adopt_session(request: HttpRequest, user: Any, *, now: datetime) -> SignIn:

@@ -31,7 +31,7 @@ from .exceptions import (
 from .forms import PassSignInForm, PasswordSignInForm
 from .hooks import LONGEST_UPN, get_hooks
 from .methods import full_session
-from .methods.registration import complete_registration, guard_registration, left_to_do, may_register
+from .methods.registration import complete_registration, guard_kind, guard_registration, left_to_do, may_register
 from .methods.registry import find_kind, registrable_kinds
 from .methods.step_up import kinds_alone, second_factors
 from .methods.step_up import step_up as verb_step_up
@@ -195,6 +195,7 @@ def register_method(request: HttpRequest, slug: str) -> HttpResponse:
     now = timezone.now()
     try:
         guard_registration(sign_in=current, policy=resolve_policy(request.user), now=now)
+        guard_kind(kind, current)
     except RegistrationNotAllowed:
         return _to("security_info", request)
     if request.method == "POST" and "begin" in request.POST:

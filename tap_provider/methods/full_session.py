@@ -31,7 +31,7 @@ from ..sign_in import (
     sign_in_of_session,
 )
 from ..throttle import count_attempt, take_back
-from .kinds import UsedMethod, amr_of, level_of
+from .kinds import UsedMethod, amr_of, keys_of, level_of
 from .password import USED_PASSWORD
 from .registry import all_kinds, used_by_login
 
@@ -168,6 +168,7 @@ def record_login(sender: type[Any], request: HttpRequest, user: Any, **kwargs: A
         "methods": [method.kind for method in used],
         "amr": amr_of(used),
         "level": level_of(used),
+        "used": keys_of(used),
         "client": client,
         "now": now,
     }

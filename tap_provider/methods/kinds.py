@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from django.urls import URLPattern
     from django.utils.functional import _StrOrPromise
 
+    from ..models import SignIn
+
 
 class Factor(Enum):
     """What a method proves (NIST SP 800-63B-4 §2)."""
@@ -37,6 +39,7 @@ class Method:
     name: str
     created_at: datetime | None = None
     last_used_at: datetime | None = None
+    detail: _StrOrPromise = ""  # what else a page says of it: how many are left, say
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,11 @@ def amr_of(used: Iterable[UsedMethod]) -> list[str]:
     return sorted(values)
 
 
+def keys_of(used: Iterable[UsedMethod]) -> list[tuple[str, str]]:
+    """Return kind and id of the very methods that were used, where they have an id."""
+    return [(method.kind, method.method_id) for method in used if method.method_id]
+
+
 @dataclass(frozen=True)
 class RegistrationPage:
     """What the page of a registration under way shows."""
@@ -87,10 +95,23 @@ class MethodKind(ABC):
     alone: Level = Level.SINGLE_FACTOR  # what signing in with it and nothing else is worth
     card_template: str  # how Security info shows it: lists the methods, offers to add one
     backends: tuple[str, ...] = ()  # authentication backends whose success proves a method of this kind
+    has_names: bool = False  # may the user give each method a name?
 
     @abstractmethod
     def methods(self, user: Any) -> list[Method]:
         """Return the user's registered methods, only such as can be signed in with. One query."""
+
+    @abstractmethod
+    def remove(self, user: Any, method_id: str) -> bool:
+        """Remove this method of the user's, so that nobody signs in with it again; False if there is none."""
+
+    def rename(self, user: Any, method_id: str, name: str) -> bool:
+        """Give this method of the user's another name; False if there is none. For kinds that have names."""
+        raise NotImplementedError
+
+    def why_not_register(self, user: Any, sign_in: SignIn) -> _StrOrPromise | None:
+        """Tell why this user may not register one (more) of this kind in this session, or None if they may."""
+        return None
 
     def used_by_backend(self, user: Any) -> UsedMethod | None:
         """Tell what a success of one of `backends` proved."""

@@ -48,6 +48,7 @@ from .registry import find_kind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from django.db.models import QuerySet
     from django.http import HttpRequest, JsonResponse
     from django.urls import URLPattern
 
@@ -72,6 +73,7 @@ class PasskeyKind(MethodKind):
     description = _("Your fingerprint, face or screen lock, or a security key. Cannot be phished.")
     is_strong = True
     alone = Level.PHISHING_RESISTANT
+    has_names = True
     card_template = "tap_provider/methods/passkey.html"
     backends = (BACKEND,)
 
@@ -86,6 +88,16 @@ class PasskeyKind(MethodKind):
             )
             for credential in credentials
         ]
+
+    def rename(self, user: Any, method_id: str, name: str) -> bool:
+        return bool(self._find(user, method_id).update(name=name))
+
+    def remove(self, user: Any, method_id: str) -> bool:
+        return bool(self._find(user, method_id).delete()[0])
+
+    def _find(self, user: Any, method_id: str) -> QuerySet[Any]:
+        rows: QuerySet[Any] = WebAuthnCredential.objects.filter(user=user, confirmed=True)
+        return rows.filter(pk=method_id) if method_id.isdecimal() else rows.none()
 
     def used_by_backend(self, user: Any) -> UsedMethod | None:
         credential = getattr(user, "tap_passkey", None)

@@ -16,10 +16,15 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from django.http import HttpRequest
+    from django.utils.functional import _StrOrPromise
+
+    from ..models import SignIn
 
 PENDING_KEY = "tap_provider_password"
 
-USED_PASSWORD = UsedMethod(kind="password", amr=("pwd",), factors=frozenset({Factor.KNOWLEDGE}))
+ID = "password"  # there is one
+
+USED_PASSWORD = UsedMethod(kind="password", amr=("pwd",), factors=frozenset({Factor.KNOWLEDGE}), method_id=ID)
 
 
 class PasswordKind(MethodKind):
@@ -35,7 +40,19 @@ class PasswordKind(MethodKind):
     )
 
     def methods(self, user: Any) -> list[Method]:
-        return [Method(id="password", name=str(self.label))] if user.has_usable_password() else []
+        return [Method(id=ID, name=str(self.label))] if user.has_usable_password() else []
+
+    def remove(self, user: Any, method_id: str) -> bool:
+        if method_id != ID or not user.has_usable_password():
+            return False
+        user.set_unusable_password()
+        user.save(update_fields=["password"])
+        return True
+
+    def why_not_register(self, user: Any, sign_in: SignIn) -> _StrOrPromise | None:
+        if user.has_usable_password() and not sign_in.is_registration_only:
+            return _("You have a password. Change it where this site asks for the current one.")
+        return None
 
     def used_by_backend(self, user: Any) -> UsedMethod:
         return USED_PASSWORD
@@ -47,8 +64,6 @@ class PasswordKind(MethodKind):
         sign_in = sign_in_of_session(request)
         if not request.session.get(PENDING_KEY) or sign_in is None:
             return None
-        if user.has_usable_password() and not sign_in.is_registration_only:
-            return None  # a full session changes its password where the site asks for the current one
         return RegistrationPage("tap_provider/methods/password_register.html", SetPasswordForm(user, data))
 
     def complete_registration(

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from .. import audit, signals
 from ..exceptions import MethodNotVerified, RegistrationNotAllowed
-from ..models import AuditEvent, Level, SignIn
+from ..models import AuditEvent, Level, RegisteredMethod, SignIn
 from ..policy import resolve_policy
 from ..registration_session import why_over
 from ..sign_in import Client, find_sign_in
@@ -69,6 +69,13 @@ def guard_offered(kind: MethodKind | None) -> None:
         raise RegistrationNotAllowed(_("This method is not offered here."), code="not_offered")
 
 
+def guard_kind(kind: MethodKind, sign_in: SignIn) -> None:
+    """Raise RegistrationNotAllowed where the kind itself has a reason against one (more) of its methods."""
+    reason = kind.why_not_register(sign_in.user, sign_in)
+    if reason is not None:
+        raise RegistrationNotAllowed(reason, code="not_by_this_kind")
+
+
 def _guard_life(sign_in: SignIn | None, *, now: datetime) -> SignIn:
     if sign_in is None or sign_in.ended_at is not None:
         raise RegistrationNotAllowed(_("Sign in first."), code="not_signed_in")
@@ -104,6 +111,7 @@ def complete_registration(
     """
     guard_registration(sign_in=sign_in, policy=resolve_policy(sign_in.user), now=now)
     guard_offered(kind)
+    guard_kind(kind, sign_in)
     with transaction.atomic():
         try:
             method = kind.complete_registration(request, sign_in.user, page, now=now)
@@ -126,6 +134,12 @@ def record_registration(
     # Anew, as it may have ended since this request began. Strength was asked before the new method was stored, which
     # a lenient policy would now hold against it.
     _guard_life(find_sign_in(sign_in.pk), now=now)
+    RegisteredMethod.objects.update_or_create(
+        user=sign_in.user,
+        kind=kind.slug,
+        method_id=method.id,
+        defaults={"registered_at": now, "sign_in_id": sign_in.pk},
+    )
     audit.record(
         AuditEvent.Kind.METHOD_REGISTERED,
         now=now,

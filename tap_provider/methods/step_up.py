@@ -24,7 +24,7 @@ from ..sign_in import (
 )
 from ..throttle import count_attempt, take_back
 from .full_session import OTP_DEVICE_KEY, record_refusal
-from .kinds import amr_of, level_of
+from .kinds import amr_of, keys_of, level_of
 from .password import USED_PASSWORD
 from .registry import all_kinds
 
@@ -83,7 +83,13 @@ def step_up(request: HttpRequest, *, kind: MethodKind, form: Form, now: datetime
     take_back(attempt)
     both = [USED_PASSWORD, used]
     methods = [method.kind for method in both]
-    told: dict[str, Any] = {"methods": methods, "amr": amr_of(both), "level": level_of(both), "client": client}
+    told: dict[str, Any] = {
+        "methods": methods,
+        "amr": amr_of(both),
+        "level": level_of(both),
+        "used": keys_of(both),
+        "client": client,
+    }
     if not can_rotate(request.session):
         # A copy of the old cookie would rise with it: another sign-in takes its place.
         end_sign_in(sign_in, reason=SignIn.EndedReason.SIGNED_IN_ANEW, now=now)

@@ -22,6 +22,7 @@ from .kinds import Factor, Method, MethodKind, RegistrationPage, UsedMethod
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from django.db.models import QuerySet
     from django.http import HttpRequest
 
 PENDING_KEY = "tap_provider_totp"
@@ -45,11 +46,22 @@ class TotpKind(MethodKind):
     label = _("Authenticator app")
     description = _("An app on your phone that shows a new six-digit code every half minute.")
     is_strong = True
+    has_names = True
     card_template = "tap_provider/methods/totp.html"
 
     def methods(self, user: Any) -> list[Method]:
         devices = TOTPDevice.objects.filter(user=user, confirmed=True).order_by("pk")
         return [_method(device) for device in devices]
+
+    def rename(self, user: Any, method_id: str, name: str) -> bool:
+        return bool(self._find(user, method_id).update(name=name))
+
+    def remove(self, user: Any, method_id: str) -> bool:
+        return bool(self._find(user, method_id).delete()[0])
+
+    def _find(self, user: Any, method_id: str) -> QuerySet[Any]:
+        rows: QuerySet[Any] = TOTPDevice.objects.filter(user=user, confirmed=True)
+        return rows.filter(pk=method_id) if method_id.isdecimal() else rows.none()
 
     def used_device(self, device: Any) -> UsedMethod | None:
         if not isinstance(device, TOTPDevice):

@@ -85,6 +85,9 @@ def test_method_kind__a_kind_of_a_third_party_needs_no_more_than_its_methods() -
         def methods(self, user: Any) -> list[Method]:
             return []
 
+        def remove(self, user: Any, method_id: str) -> bool:
+            return False
+
     badge, user = Badge(), get_user_model()()
     assert badge.used_by_backend(user) is None
     assert badge.used_device(object()) is None

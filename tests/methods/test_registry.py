@@ -27,6 +27,9 @@ class Badge(MethodKind):
     def methods(self, user: Any) -> list[Method]:
         return []
 
+    def remove(self, user: Any, method_id: str) -> bool:
+        return False
+
 
 @pytest.fixture
 def kinds() -> Iterator[None]:
