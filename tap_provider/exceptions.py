@@ -116,3 +116,18 @@ class MethodNotVerified(TapError):
     """What was entered does not prove that the new method works."""
 
     code = "method_not_verified"
+
+
+class MethodNotFound(TapError):
+    """The user has no such method; whether anybody else has is told to nobody."""
+
+    code = "method_not_found"
+
+    def __init__(self) -> None:
+        super().__init__(_("There is no such sign-in method."))
+
+
+class ChangeRefused(TapError):
+    """A method was not changed: the message says why."""
+
+    code = "change_refused"

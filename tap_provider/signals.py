@@ -11,6 +11,8 @@ Receivers' exceptions are logged and do not disturb the request (`send_robust`).
     sign_in_renewed(sender, sign_in)                         its user has authenticated again, in the same session
     sign_in_ended(sender, sign_in)                           a sign-in ended; `sign_in.ended_reason` says why
     method_registered(sender, user, kind, method_id, sign_in)
+    method_removed(sender, user, kind, method_id, name, sign_in)
+    method_lost(sender, user, kind, method_id, name, sign_in, ended)     `ended`: how many sign-ins ended with it
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ sign_in_begun = Signal()
 sign_in_renewed = Signal()
 sign_in_ended = Signal()
 method_registered = Signal()
+method_removed = Signal()
+method_lost = Signal()
 
 
 def send_after_commit(signal: Signal, *, sender: type[Any], **payload: Any) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from ..models import Level
@@ -69,6 +70,13 @@ def amr_of(used: Iterable[UsedMethod]) -> list[str]:
     if level_of(used) is not Level.SINGLE_FACTOR:
         values.add("mfa")
     return sorted(values)
+
+
+def free_name(name: str, methods: Iterable[Method]) -> str:
+    """Return the name, with a number behind it where another method has it."""
+    taken = {method.name for method in methods}
+    numbered = (name if number == 1 else f"{name} {number}" for number in count(1))
+    return next(candidate for candidate in numbered if candidate not in taken)
 
 
 def keys_of(used: Iterable[UsedMethod]) -> list[tuple[str, str]]:

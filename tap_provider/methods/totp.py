@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from ..exceptions import MethodNotVerified
-from .kinds import Factor, Method, MethodKind, RegistrationPage, UsedMethod
+from .kinds import Factor, Method, MethodKind, RegistrationPage, UsedMethod, free_name
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -72,7 +72,8 @@ class TotpKind(MethodKind):
 
     def begin_registration(self, request: HttpRequest, user: Any) -> None:
         TOTPDevice.objects.filter(user=user, confirmed=False).delete()
-        device = TOTPDevice.objects.create(user=user, name=str(self.label), confirmed=False)
+        name = free_name(str(self.label), self.methods(user))
+        device = TOTPDevice.objects.create(user=user, name=name, confirmed=False)
         request.session[PENDING_KEY] = device.pk
 
     def registration_page(self, request: HttpRequest, user: Any, data: Any | None = None) -> RegistrationPage | None:
