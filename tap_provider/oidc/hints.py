@@ -32,7 +32,7 @@ def claims_of_hint(token: str, *, request: HttpRequest) -> dict[str, Any] | None
     """Return the claims of an ID token that this provider signed, expired or not; None for anything else.
 
     The key may be a retired one (`OIDC_RSA_PRIVATE_KEYS_INACTIVE`). An expired ID token is still a hint (OpenID Connect
-    Core §3.1.2.1; RP-Initiated Logout 1.0 §4): who wants a fresh one looks at `exp`. One query at most, for HS256.
+    Core §3.1.2.1; RP-Initiated Logout 1.0 §2): who wants a fresh one looks at `exp`. One query at most, for HS256.
     """
     try:
         header, unverified = _peek(token)

@@ -117,6 +117,7 @@ def validate(id_token: str, **changes: Any) -> dict[str, Any]:
 # validate_id_token (OIDC Core §3.1.3.7)
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.3.7")
 @pytest.mark.parametrize(
     "changes",
     [
@@ -135,6 +136,7 @@ def test_validate_id_token__accepts(changes: dict[str, Any]) -> None:
     assert validate(sign(claims)) == claims
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.3.7")
 @pytest.mark.parametrize(
     ("changes", "error", "claim"),
     [
@@ -248,6 +250,7 @@ def validate_logout(token: str) -> dict[str, Any]:
     return validate_logout_token(token, key_set=KeySet([KEY]), issuer=ISSUER, client_id=CLIENT_ID, now=NOW)
 
 
+@pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.6")
 @pytest.mark.parametrize(
     "changes", [{}, {"aud": [CLIENT_ID]}, {"sub": None}, {"sid": None}, {"events": {EVENT: {}, "other": 1}}]
 )
@@ -257,6 +260,7 @@ def test_validate_logout_token__accepts(changes: dict[str, Any]) -> None:
     assert validate_logout(sign_logout(claims)) == claims
 
 
+@pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.6")
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
@@ -286,6 +290,7 @@ def test_validate_logout_token__refuses_a_claim(changes: dict[str, Any], error: 
         validate_logout(sign_logout(logout_claims(**changes)))
 
 
+@pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.4", "OpenID Connect Back-Channel Logout 1.0 §4.1")
 @pytest.mark.parametrize("typ", [None, "JWT", "at+jwt"])
 def test_validate_logout_token__refuses_another_kind_of_token(typ: str | None) -> None:
     """Back-Channel Logout 1.0 §2.4: explicitly typed, so that no other JWT of the provider's passes for one."""
@@ -293,11 +298,13 @@ def test_validate_logout_token__refuses_another_kind_of_token(typ: str | None) -
         validate_logout(sign_logout(logout_claims(), typ=typ))
 
 
+@pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.6")
 def test_validate_logout_token__refuses_another_key() -> None:
     with pytest.raises(BadSignatureError):
         validate_logout(sign_logout(logout_claims(), key=OTHER_KEY, kid=KEY.kid))
 
 
+@pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.6")
 def test_validate_logout_token__refuses_an_unsigned_token() -> None:
     header = "eyJhbGciOiJub25lIiwidHlwIjoibG9nb3V0K2p3dCJ9"  # {"alg":"none","typ":"logout+jwt"}
 
@@ -308,11 +315,13 @@ def test_validate_logout_token__refuses_an_unsigned_token() -> None:
 # check_issuer_parameter (RFC 9207 §2.4)
 
 
+@pytest.mark.compliance("RFC 9207 §2.4")
 @pytest.mark.parametrize(("values", "is_required"), [([ISSUER], True), ([ISSUER], False), ([], False)])
 def test_check_issuer_parameter__accepts(values: list[str], is_required: bool) -> None:
     check_issuer_parameter(values, issuer=ISSUER, is_required=is_required)
 
 
+@pytest.mark.compliance("RFC 9207 §2.4")
 @pytest.mark.parametrize(
     ("values", "is_required"),
     [
@@ -335,6 +344,7 @@ def test_check_userinfo_subject__accepts_the_same() -> None:
     check_userinfo_subject({"sub": "42"}, claims={"sub": "42"})
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §5.3.2")
 @pytest.mark.parametrize("userinfo", [{}, {"sub": "43"}, {"sub": 42}, {"sub": None}])
 def test_check_userinfo_subject__refuses_another(userinfo: dict[str, Any]) -> None:
     with pytest.raises(InvalidClaimError):
@@ -813,6 +823,7 @@ def is_signed_in(browser: Client) -> bool:
     return SIGN_IN_KEY in browser.session
 
 
+@pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.7", "OpenID Connect Back-Channel Logout 1.0 §2.8")
 def test_backchannel_logout__ends_the_session_of_that_sign_in_and_no_other(site: Site) -> None:
     """Back-Channel Logout 1.0 §2.7."""
     meant, same_user, somebody_else = (
@@ -827,6 +838,7 @@ def test_backchannel_logout__ends_the_session_of_that_sign_in_and_no_other(site:
     assert [is_signed_in(browser) for browser in (meant, same_user, somebody_else)] == [False, True, True]
 
 
+@pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.4", "OpenID Connect Back-Channel Logout 1.0 §2.7")
 def test_backchannel_logout__without_sid_ends_every_session_of_the_subject(site: Site) -> None:
     """Back-Channel Logout 1.0 §2.4: the intent is that all sessions of that user are logged out."""
     browsers = [site.signed_in(), site.signed_in(sid="another-sid"), site.signed_in(sub="43")]
@@ -851,6 +863,7 @@ def test_backchannel_logout__the_page_says_so_once(site: Site) -> None:
     assert "Signed out." not in browser.get("/").content.decode()
 
 
+@pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.6")
 def test_backchannel_logout__takes_a_token_once(site: Site) -> None:
     """Back-Channel Logout 1.0 §2.6, jti."""
     token = site.token()
@@ -858,6 +871,7 @@ def test_backchannel_logout__takes_a_token_once(site: Site) -> None:
     assert [site.post(token).status_code for _ in range(2)] == [200, 400]
 
 
+@pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.6", "OpenID Connect Back-Channel Logout 1.0 §2.8")
 @pytest.mark.parametrize("changes", [{"aud": "another-client"}, {"nonce": "x"}, {"events": None}, {"exp": 1}])
 def test_backchannel_logout__refuses_a_bad_token(site: Site, changes: dict[str, Any]) -> None:
     """Back-Channel Logout 1.0 §2.8."""
@@ -892,6 +906,7 @@ def test_backchannel_logout__says_that_a_client_is_not_configured(site: Site) ->
     assert site.post(site.token(), client_name="registration").status_code == 503
 
 
+@pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.5")
 def test_backchannel_logout__takes_posts_only(site: Site) -> None:
     """Back-Channel Logout 1.0 §2.5."""
     assert Client().get("/logout/ordinary/").status_code == 405

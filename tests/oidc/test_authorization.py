@@ -155,7 +155,7 @@ def test_max_age__the_return_is_good_for_this_request_only(full: Client, intrane
 
 
 @pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
-def test_max_age__the_return_is_good_for_half_an_hour(
+def test_max_age__the_return_is_good_for_a_while(
     full: Client, intranet: Party, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     back = sign_in_again(full, full.get(intranet.request(max_age="0").url)).headers["Location"]
@@ -553,14 +553,14 @@ def test_essential_acr__going_back_without_stepping_up_asks_again(
     assert is_step_up_page(full.get(next_of(sent_away)))
 
 
-@pytest.mark.compliance("OpenID Connect Core Unmet Authentication Requirements 1.0 §2")
+@pytest.mark.compliance("OpenID Connect Core Error Code unmet_authentication_requirements 1.0 §1")
 def test_essential_acr__declined_is_unmet(full: Client, intranet: Party, app: TOTPDevice) -> None:
-    """OpenID Connect Core Unmet Authentication Requirements 1.0 §2."""
+    """OpenID Connect Core Error Code unmet_authentication_requirements 1.0 §1."""
     sent_away = full.get(intranet.request(claims=essential(MULTI_FACTOR_ACR)).url)
     assert answer_of(full.get(otherwise_of(sent_away)))["error"] == "unmet_authentication_requirements"
 
 
-@pytest.mark.compliance("OpenID Connect Core Unmet Authentication Requirements 1.0 §2")
+@pytest.mark.compliance("OpenID Connect Core Error Code unmet_authentication_requirements 1.0 §1")
 @pytest.mark.parametrize("prompt", [None, "none"])
 @pytest.mark.parametrize("wanted", [PHISHING_RESISTANT_ACR, MULTI_FACTOR_ACR, "urn:unknown"])
 def test_essential_acr__that_nobody_here_can_reach_is_unmet(
@@ -603,6 +603,7 @@ def test_essential_acr__values_that_are_no_text_are_no_acr(full: Client, intrane
     assert error_of(full, intranet.request(claims=wish)) == "unmet_authentication_requirements"
 
 
+@pytest.mark.compliance("OpenID Connect Core Error Code unmet_authentication_requirements 1.0 §1")
 def test_minimum_level__of_a_client_holds_whatever_it_asks_for(
     full: Client, kim: Any, intranet: Party, app: TOTPDevice
 ) -> None:
@@ -1085,6 +1086,7 @@ def test_fragment__errors_come_where_answers_come(full: Client, make_party: Call
             assert {"error", "state", "iss"} <= set(parse_qs(parts.fragment))
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:oauth2_provider")
 def test_prompt_login__a_return_brings_one_answer_without_a_code_too(
     full: Client, make_party: Callable[..., Party]
@@ -1178,6 +1180,7 @@ def test_sign_in__on_another_host_gets_an_address_that_leads_back(intranet: Part
     assert next_of(response).startswith("http://testserver/o/authorize/?")
 
 
+@pytest.mark.compliance("RFC 6749 §3.1.2.3")
 def test_form_post__without_a_redirect_uri_goes_to_the_one_that_is_registered(full: Client, intranet: Party) -> None:
     """RFC 6749 §3.1.2.3; for a request that is not OpenID's."""
     response = full.get(intranet.request(response_mode="form_post", redirect_uri=None, scope="profile").url)

@@ -22,6 +22,7 @@ def request_of(query: str) -> AuthorizationRequest:
     return AuthorizationRequest(QueryDict(query))
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 @pytest.mark.parametrize(
     ("sent", "seconds"),
     [("0", 0), ("1", 1), ("300", 300), ("0300", 300), ("9" * 19, LONGEST_AGE), ("9" * 5000, LONGEST_AGE)],
@@ -35,6 +36,7 @@ def test_max_age__that_was_not_sent_is_none() -> None:
     assert request_of("").max_age is None
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 @pytest.mark.parametrize("sent", ["-1", "abc", "1.5", "", "1e3", "٣", "0x10", "1 2", "%00"])
 def test_max_age__that_is_no_number_cannot_be_read(sent: str) -> None:
     with pytest.raises(Unreadable) as unreadable:
@@ -42,6 +44,7 @@ def test_max_age__that_is_no_number_cannot_be_read(sent: str) -> None:
     assert (unreadable.value.error, "max_age" in unreadable.value.description) == ("invalid_request", True)
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 @pytest.mark.parametrize(
     ("sent", "prompt"),
     [
@@ -56,6 +59,7 @@ def test_prompt__is_a_set(sent: str, prompt: set[str]) -> None:
     assert request_of(f"prompt={sent}").prompt == prompt
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 @pytest.mark.parametrize("sent", ["none+login", "none+consent", "none+select_account", "none+login+consent"])
 def test_prompt__none_stands_alone(sent: str) -> None:
     """OpenID Connect Core 1.0 §3.1.2.1: with any other value an error is returned."""
@@ -63,6 +67,7 @@ def test_prompt__none_stands_alone(sent: str) -> None:
         _ = request_of(f"prompt={sent}").prompt
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 @pytest.mark.parametrize("sent", ["Login", "never", "login+never", "none%00"])
 def test_prompt__unknown_values_are_refused(sent: str) -> None:
     """Case counts: the values are case-sensitive."""
@@ -75,6 +80,10 @@ def test_response_mode__known(mode: str) -> None:
     assert request_of(f"response_mode={mode}&response_type=code&redirect_uri=https://a.test/").response_mode == mode
 
 
+@pytest.mark.compliance(
+    "OAuth 2.0 Multiple Response Type Encoding Practices 1.0 §2.1",
+    "OAuth 2.0 Multiple Response Type Encoding Practices 1.0 §5",
+)
 @pytest.mark.parametrize(
     "query",
     [
@@ -89,6 +98,7 @@ def test_response_mode__that_cannot_be_used_is_refused(query: str) -> None:
         _ = request_of(query).response_mode
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §5.5.1")
 @pytest.mark.parametrize(
     ("wish", "told"),
     [
@@ -113,6 +123,7 @@ def test_parse_claims__nothing_asked_of_the_id_token(text: str) -> None:
     assert not parse_claims(text).get("id_token")
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §5.5")
 @pytest.mark.parametrize(
     "text",
     [
@@ -159,6 +170,7 @@ def test_read_all__takes_what_people_write() -> None:
     request_of("state=%C3%A9%20%F0%9F%94%91&login_hint=j%C3%BCrgen%40example.test&ui_locales=de+fr").read_all()
 
 
+@pytest.mark.compliance("RFC 6749 §3.1", "RFC 8707 §2")
 def test_repeated__all_but_resource() -> None:
     """RFC 6749 §3.1; RFC 8707 §2."""
     assert request_of("a=1&resource=x&resource=y&b=1&b=1&c=1&c=2").repeated == {"b", "c"}

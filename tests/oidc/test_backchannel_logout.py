@@ -97,6 +97,7 @@ def read(token: str, party: Party) -> tuple[dict[str, Any], dict[str, Any]]:
 FOUND_ON_USE = {"pass_deleted_behind_the_verb", "policy_off_behind_the_verb", "deadline_passed"}
 
 
+@pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.3")
 @pytest.mark.parametrize("way", ENDS_OF_REGISTRATION)
 def test_queue__the_end_of_a_registration_only_session(
     way: str, holder: Client, portal: Party, end_by: Callable[..., None]
@@ -114,6 +115,7 @@ def test_queue__the_end_of_a_registration_only_session(
     assert (delivery.sign_in_id, delivery.client_id) == (sign_in.pk, "portal")
 
 
+@pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.3")
 @pytest.mark.parametrize("way", ENDS_OF_FULL_SESSION)
 def test_queue__the_end_of_a_full_session(way: str, full: Client, intranet: Party, end_by: Callable[..., None]) -> None:
     listen(intranet)
@@ -129,6 +131,7 @@ def test_queue__the_end_of_a_full_session(way: str, full: Client, intranet: Part
     assert (delivery.sign_in_id, delivery.subject) == (sign_in.pk, str(sign_in.user_id))
 
 
+@pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.3")
 @pytest.mark.parametrize("use", ["userinfo", "introspect", "refresh"])
 def test_queue__an_end_that_is_found_when_a_token_is_used(full: Client, intranet: Party, use: str) -> None:
     listen(intranet)
@@ -151,6 +154,7 @@ def test_queue__a_user_who_was_deactivated_behind_every_verb(kim: Any, full: Cli
     assert LogoutDelivery.objects.count() == 1
 
 
+@pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.3")
 def test_queue__deactivation_ends_the_sessions_in_every_browser(kim: Any, intranet: Party) -> None:
     listen(intranet)
     browsers = [sign_in_with_password(kim), sign_in_with_password(kim)]
@@ -193,6 +197,7 @@ def test_queue__renewing_a_sign_in_is_no_end(kim: Any, full: Client, intranet: P
 # Who is told: every client that took part and has a URI
 
 
+@pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.3")
 def test_queue__every_client_that_took_part_and_no_other(
     full: Client, kim: Any, make_party: Callable[..., Party]
 ) -> None:
@@ -211,6 +216,7 @@ def test_queue__every_client_that_took_part_and_no_other(
     assert told == {("took-part", "https://took-part.test/"), ("by-code-only", "https://by-code-only.test/")}
 
 
+@pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.3")
 def test_queue__a_client_that_got_tokens_without_a_code(full: Client, intranet: Party) -> None:
     listen(intranet)
     remember_tokens(["token"], sign_in_of(full), client_id="intranet", now=NOW)
@@ -220,6 +226,7 @@ def test_queue__a_client_that_got_tokens_without_a_code(full: Client, intranet: 
     assert LogoutDelivery.objects.count() == 1
 
 
+@pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.3")
 def test_queue__a_client_whose_tokens_were_swept_long_ago(full: Client, intranet: Party) -> None:
     listen(intranet)
     remember_code("code", sign_in_of(full), client_id="intranet", now=NOW - 90 * DAY)
@@ -283,6 +290,7 @@ def test_queue__nothing_is_sent_by_the_request(full: Client, intranet: Party, re
 # The logout token: Back-Channel Logout 1.0 §2.4
 
 
+@pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.4")
 def test_logout_token__says_who_when_and_of_which_sign_in(
     told: LogoutDelivery, intranet: Party, receiver: Receiver
 ) -> None:
@@ -304,6 +312,7 @@ def test_logout_token__says_who_when_and_of_which_sign_in(
     }
 
 
+@pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.1", "OpenID Connect Back-Channel Logout 1.0 §2.4")
 def test_logout_token__names_sub_and_sid_as_the_id_token_did(full: Client, intranet: Party, receiver: Receiver) -> None:
     """Back-Channel Logout 1.0 §2.1."""
     listen(intranet, receiver.uri)
@@ -317,6 +326,7 @@ def test_logout_token__names_sub_and_sid_as_the_id_token_did(full: Client, intra
     }
 
 
+@pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.4")
 def test_logout_token__never_has_a_nonce(told: LogoutDelivery, intranet: Party, receiver: Receiver) -> None:
     """Back-Channel Logout 1.0 §2.4: the ID token of that sign-in had one."""
     deliver_due(clock=at(NOW))
@@ -324,6 +334,7 @@ def test_logout_token__never_has_a_nonce(told: LogoutDelivery, intranet: Party, 
     assert "nonce" not in read(receiver.tokens[0], intranet)[1]
 
 
+@pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.2", "OpenID Connect Back-Channel Logout 1.0 §2.4")
 def test_logout_token__names_the_user_only_where_the_client_wants_no_sid(
     full: Client, intranet: Party, receiver: Receiver
 ) -> None:
@@ -338,6 +349,7 @@ def test_logout_token__names_the_user_only_where_the_client_wants_no_sid(
     assert claims["sub"] == str(sign_in_of(full).user_id)
 
 
+@pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.4")
 def test_logout_token__each_attempt_has_one_of_its_own(
     told: LogoutDelivery, intranet: Party, receiver: Receiver
 ) -> None:
@@ -351,6 +363,7 @@ def test_logout_token__each_attempt_has_one_of_its_own(
     assert second["iat"] == first["iat"] + 30
 
 
+@pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.4")
 def test_logout_token__is_signed_with_the_secret_where_id_tokens_are(
     full: Client, intranet: Party, receiver: Receiver
 ) -> None:
@@ -366,6 +379,7 @@ def test_logout_token__is_signed_with_the_secret_where_id_tokens_are(
     assert decoded.claims["aud"] == "intranet"
 
 
+@pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.5")
 def test_logout_token__is_posted_as_a_form(told: LogoutDelivery, receiver: Receiver) -> None:
     """Back-Channel Logout 1.0 §2.5."""
     deliver_due(clock=at(NOW))
@@ -397,6 +411,7 @@ def test_logout_token__that_cannot_be_signed_is_tried_again(
 # The answer: Back-Channel Logout 1.0 §2.8
 
 
+@pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.8")
 @pytest.mark.parametrize("status", [200, 204])
 def test_answer__of_success_is_the_end(told: LogoutDelivery, receiver: Receiver, status: int) -> None:
     """Back-Channel Logout 1.0 §2.8: frameworks may turn 200 into 204."""
@@ -409,6 +424,7 @@ def test_answer__of_success_is_the_end(told: LogoutDelivery, receiver: Receiver,
     assert (told.delivered_at, told.next_attempt_at) == (NOW, None)
 
 
+@pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.8")
 def test_answer__of_400_is_final(told: LogoutDelivery, receiver: Receiver) -> None:
     """Back-Channel Logout 1.0 §2.8: the request was invalid, or the logout failed."""
     receiver.status = 400
@@ -643,6 +659,7 @@ def test_admin__deliveries_are_read_only(told: LogoutDelivery, desk: Client) -> 
     assert desk.get("/admin/tap_provider_oidc/logoutdelivery/add/").status_code == 403
 
 
+@pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.2")
 @pytest.mark.parametrize(
     ("uri", "is_accepted"),
     [("https://relying-party.test/logout", True), ("", True), ("http://relying-party.test/", False)],

@@ -175,6 +175,7 @@ def test_device__page_for_the_code_is_closed(holder: Client, robins_full_session
     assert robins_full_session.get("/o/device/?user_code=WDJBMJHT").status_code == 200
 
 
+@pytest.mark.compliance("RFC 8628 §3.3")
 def test_device__is_not_taken_up(holder: Client, robins_full_session: Client, robin: Any, device: Any) -> None:
     assert is_sign_in_page(holder.post("/o/device/", {"user_code": "WDJBMJHT"}))
     device.refresh_from_db()
@@ -227,6 +228,7 @@ def device_tokens(party: Party, **changes: Any) -> Any:
     return party.server.post(TOKEN, body)
 
 
+@pytest.mark.compliance("RFC 8628 §3.3")
 def test_device__is_not_denied(holder: Client, robins_full_session: Client, robin: Any, device: Any) -> None:
     device.user = robin
     device.save()
@@ -301,6 +303,7 @@ def test_device__code_dies_with_the_users_deactivation(robin: Any, device: Any, 
     assert device_tokens(device_party).json()["error"] == "invalid_grant"
 
 
+@pytest.mark.compliance("RFC 8628 §3.4")
 def test_device__code_is_its_own_clients(approved: Any, make_party: Callable[..., Party]) -> None:
     """RFC 8628 §3.4."""
     other = make_party("radio", authorization_grant_type=get_application_model().GRANT_DEVICE_CODE)
@@ -308,6 +311,7 @@ def test_device__code_is_its_own_clients(approved: Any, make_party: Callable[...
     assert device_tokens(other).json()["error"] == "invalid_grant"
 
 
+@pytest.mark.compliance("RFC 8628 §3.5")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:oauth2_provider")
 @pytest.mark.parametrize("status", ["authorization-pending", "denied", "expired"])
 def test_device__code_that_is_not_approved_brings_nothing_by_json_either(
@@ -324,6 +328,7 @@ def test_device__code_that_is_not_approved_brings_nothing_by_json_either(
     assert not get_access_token_model().objects.exists()
 
 
+@pytest.mark.compliance("RFC 8628 §3.5")
 def test_device__code_ends_when_it_says_so(approved: Any, device_party: Party) -> None:
     """RFC 8628 §3.5."""
     approved.expires = timezone.now()
@@ -362,6 +367,11 @@ def test_doors__are_closed_to_the_session_and_to_its_access_token(
         assert is_sign_in_page(response) or response.status_code == 405, response.status_code
 
 
+@pytest.mark.compliance(
+    "RFC 6749 §4.2",
+    "OAuth 2.0 Multiple Response Type Encoding Practices 1.0 §3",
+    "OAuth 2.0 Multiple Response Type Encoding Practices 1.0 §5",
+)
 @pytest.mark.parametrize(
     "response_type", ["token", "id_token", "id_token token", "code id_token", "code token", "code id_token token"]
 )
@@ -391,6 +401,7 @@ def test_implicit_and_hybrid__responses_bring_the_session_and_its_token_nothing(
     assert not get_grant_model().objects.exists()
 
 
+@pytest.mark.compliance("RFC 6749 §4.3")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:oauth2_provider")
 def test_password_grant__the_sessions_token_is_no_credential(
     holder: Client, robin: Any, portal: Party, make_party: Callable[..., Party]
@@ -407,6 +418,7 @@ def test_password_grant__the_sessions_token_is_no_credential(
     assert get_access_token_model().objects.count() == 1
 
 
+@pytest.mark.compliance("RFC 7592 §2")
 @pytest.mark.parametrize("method", ["get", "put", "delete"])
 def test_dynamic_registration__management_is_closed(holder: Client, portal: Party, method: str) -> None:
     """RFC 7592 §2: a registration access token opens it, and nothing of the session's."""
@@ -504,6 +516,7 @@ def test_password_grant__a_passcode_is_no_password(
     assert not SignIn.objects.exists()
 
 
+@pytest.mark.compliance("RFC 6749 §4.3")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:oauth2_provider")
 def test_password_grant__in_the_browser_of_a_registration_only_session_has_nobody_behind_it(
     holder: Client, make_party: Callable[..., Party]
@@ -548,6 +561,7 @@ def with_introspection_scope() -> Iterator[None]:
         yield
 
 
+@pytest.mark.compliance("RFC 7662 §2.1")
 @pytest.mark.usefixtures("with_introspection_scope")
 def test_introspection__is_closed_to_session_and_token(
     holder: Client, robins_full_session: Client, portal: Party
@@ -564,6 +578,7 @@ def test_introspection__is_closed_to_session_and_token(
     assert introspect(Client(), authorization=f"Bearer {full}") == 200
 
 
+@pytest.mark.compliance("RFC 7009 §2.1")
 def test_revocation__is_closed_to_the_session(holder: Client, robins_full_session: Client, portal: Party) -> None:
     token = portal.tokens(robins_full_session).access_token
 

@@ -33,6 +33,15 @@ def told(path: str = OPENID, client: Client | None = None) -> dict[str, Any]:
     return document
 
 
+@pytest.mark.compliance(
+    "OpenID Connect Discovery 1.0 §3",
+    "RFC 8414 §2",
+    "OpenID Connect Back-Channel Logout 1.0 §2.1",
+    "OpenID Connect RP-Initiated Logout 1.0 §2.1",
+    "RFC 9207 §3",
+    "RFC 9470 §7",
+    "RFC 8628 §4",
+)
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_discovery__tells_what_is_true(document: str) -> None:
     """Issue 3, line 11: each name and its value, in each document."""
@@ -68,6 +77,7 @@ def test_discovery__tells_what_is_true(document: str) -> None:
     assert {name: metadata.get(name) for name in expected} == expected
 
 
+@pytest.mark.compliance("OpenID Connect Discovery 1.0 §3")
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_discovery__names_the_claims_that_we_tell(document: str) -> None:
     claims = told(document)["claims_supported"]
@@ -95,6 +105,7 @@ def test_discovery__keeps_every_member_of_the_toolkits(document: str) -> None:
     assert set(plain) <= set(told(document))
 
 
+@pytest.mark.compliance("OpenID Connect Discovery 1.0 §3", "RFC 9470 §7")
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_acr_values_supported__are_the_sites(document: str, settings: Any) -> None:
     """OpenID Connect Discovery §3; RFC 9470 §7. Two levels of one name are one value."""
@@ -103,12 +114,14 @@ def test_acr_values_supported__are_the_sites(document: str, settings: Any) -> No
     assert told(document)["acr_values_supported"] == [PASSWORD_ACR, "urn:site:strong"]
 
 
+@pytest.mark.compliance("Initiating User Registration via OpenID Connect 1.0 §4.2")
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_prompt_values_supported__names_create_only_where_it_is_on(document: str) -> None:
     with toolkit_settings(OIDC_RP_INITIATED_REGISTRATION_ENABLED=True):
         assert told(document)["prompt_values_supported"][-1] == "create"
 
 
+@pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.1")
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_backchannel_logout_supported__only_where_the_issuer_is_known_without_a_request(document: str) -> None:
     """OpenID Connect Back-Channel Logout §2.1, §2.4: a logout token names its issuer."""
@@ -118,6 +131,7 @@ def test_backchannel_logout_supported__only_where_the_issuer_is_known_without_a_
     assert metadata["backchannel_logout_supported"] is metadata["backchannel_logout_session_supported"] is False
 
 
+@pytest.mark.compliance("RFC 9207 §3")
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_authorization_response_iss_parameter_supported__says_so_where_it_is_off(document: str) -> None:
     """RFC 9207 §3."""
@@ -125,6 +139,7 @@ def test_authorization_response_iss_parameter_supported__says_so_where_it_is_off
         assert told(document)["authorization_response_iss_parameter_supported"] is False
 
 
+@pytest.mark.compliance("RFC 8414 §2")
 @pytest.mark.parametrize("document", DOCUMENTS)
 @pytest.mark.parametrize(
     ("gate", "grant"),
@@ -136,6 +151,7 @@ def test_grant_types_supported__follow_the_toolkits_gates(document: str, gate: s
         assert grant in told(document)["grant_types_supported"]
 
 
+@pytest.mark.compliance("RFC 8628 §4")
 @pytest.mark.parametrize("document", DOCUMENTS[:1])
 def test_grant_types_supported__name_the_device_grant_only_where_a_device_can_ask(document: str) -> None:
     """RFC 8628 §4."""
@@ -149,12 +165,14 @@ def test_grant_types_supported__name_the_device_grant_only_where_a_device_can_as
     assert "device_authorization_endpoint" not in metadata
 
 
+@pytest.mark.compliance("OpenID Connect RP-Initiated Logout 1.0 §2.1")
 def test_end_session_endpoint__is_told_only_where_it_is_on() -> None:
     """OpenID Connect RP-Initiated Logout §2.1."""
     with toolkit_settings(OIDC_RP_INITIATED_LOGOUT_ENABLED=False):
         assert "end_session_endpoint" not in told(OPENID) | told(OAUTH)
 
 
+@pytest.mark.compliance("RFC 8414 §3.3")
 def test_issuer__of_rfc_8414s_document_is_told_by_its_address_where_none_is_set() -> None:
     """RFC 8414 §3.3: it must be the one that the document's address was made from."""
     with toolkit_settings(OIDC_ISS_ENDPOINT=None):
@@ -173,12 +191,14 @@ def test_oauth_document__without_openid_has_nothing_of_it() -> None:
     assert not {"claims_supported", "userinfo_endpoint", "id_token_signing_alg_values_supported"} & set(metadata)
 
 
+@pytest.mark.compliance("RFC 9470 §7")
 def test_acr_values_supported__are_in_the_oauth_document_without_openid() -> None:
     """RFC 9470 §7: a resource server's demand is met by whatever the authorization server supports."""
     with toolkit_settings(OIDC_ENABLED=False):
         assert told(OAUTH)["acr_values_supported"] == [PASSWORD_ACR, MULTI_FACTOR_ACR, PHISHING_RESISTANT_ACR]
 
 
+@pytest.mark.compliance("OpenID Connect Discovery 1.0 §3", "RFC 8414 §2")
 def test_endpoints__that_are_told_are_there() -> None:
     metadata = told(OPENID)
     paths = {name: str(url).removeprefix(ISSUER) for name, url in metadata.items() if name.endswith("_endpoint")}

@@ -46,6 +46,7 @@ def unsigned(header: Any, claims: Any) -> str:
     return ".".join([*parts, "AAAA"])
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_claims_of_hint__of_an_id_token_that_was_issued(full: Client, intranet: Party, request_: HttpRequest) -> None:
     tokens = intranet.tokens(full)
 
@@ -61,13 +62,15 @@ def test_claims_of_hint__asks_the_database_nothing(request_: HttpRequest, db: No
     assert queries() == 0
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1", "OpenID Connect RP-Initiated Logout 1.0 §2")
 def test_claims_of_hint__takes_an_expired_one(request_: HttpRequest) -> None:
-    """OpenID Connect Core §3.1.2.1; RP-Initiated Logout 1.0 §4."""
+    """OpenID Connect Core §3.1.2.1; RP-Initiated Logout 1.0 §2."""
     expired = {**CLAIMS, "exp": int(time.time()) - 3600}
 
     assert claims_of_hint(signed(expired), request=request_) == expired
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_claims_of_hint__takes_one_by_a_retired_key(request_: HttpRequest) -> None:
     token = signed(pem=RETIRED)
     assert claims_of_hint(token, request=request_) is None
@@ -110,17 +113,20 @@ def test_claims_of_hint__takes_none_where_the_secret_is_hashed(
     assert claims_of_hint(by_secret(), request=request_) is None
 
 
+@pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §4.1")
 @pytest.mark.parametrize("typ", ["logout+jwt", "at+jwt", "LOGOUT+JWT"])
 def test_claims_of_hint__takes_no_other_kind_of_token(typ: str, request_: HttpRequest) -> None:
     """A logout token is by the same key (Back-Channel Logout 1.0 §4)."""
     assert claims_of_hint(signed(typ=typ), request=request_) is None
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1", "OpenID Connect RP-Initiated Logout 1.0 §2")
 @pytest.mark.parametrize("claims", [{**CLAIMS, "iss": "https://elsewhere.test/o"}, {**CLAIMS, "iss": None}])
 def test_claims_of_hint__takes_none_of_another_issuer(claims: Any, request_: HttpRequest) -> None:
     assert claims_of_hint(signed(claims), request=request_) is None
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_claims_of_hint__takes_none_that_was_tampered_with(request_: HttpRequest) -> None:
     header, _, signature = signed().split(".")
     payload = urlsafe_b64encode(json.dumps({**CLAIMS, "sub": "2"}).encode()).decode().rstrip("=")

@@ -35,6 +35,7 @@ from .conftest import (
 )
 
 
+@pytest.mark.compliance("RFC 7662 §2.2", "RFC 9470 §6.2")
 def test_introspection__tells_the_context(holder: Client, robin: Any, portal: Party) -> None:
     """RFC 9470 §6.2."""
     SignIn.objects.update(authenticated_at=timezone.now() - HOUR)
@@ -59,6 +60,7 @@ def test_introspection__tells_the_context(holder: Client, robin: Any, portal: Pa
     }
 
 
+@pytest.mark.compliance("RFC 9470 §6.2")
 def test_introspection__agrees_with_the_id_token(full: Client, intranet: Party) -> None:
     tokens = intranet.tokens(full)
 
@@ -68,12 +70,14 @@ def test_introspection__agrees_with_the_id_token(full: Client, intranet: Party) 
         assert answer[name] == tokens.claims[name]
 
 
+@pytest.mark.compliance("RFC 9470 §6.2")
 def test_introspection__of_an_adopted_session_tells_no_time(kim: Any, intranet: Party) -> None:
     tokens = intranet.tokens(session_from_before(kim))
 
     assert "auth_time" not in intranet.introspect(tokens.access_token)
 
 
+@pytest.mark.compliance("RFC 7662 §2.2")
 @pytest.mark.parametrize("way", ENDS_OF_REGISTRATION)
 def test_introspection__is_inactive_once_the_registration_only_session_is_over(
     way: str, holder: Client, portal: Party, end_by: Callable[[str, Client], None]
@@ -86,6 +90,7 @@ def test_introspection__is_inactive_once_the_registration_only_session_is_over(
     assert portal.introspect(tokens.access_token) == {"active": False}
 
 
+@pytest.mark.compliance("RFC 7662 §2.2")
 @pytest.mark.parametrize("way", ENDS_OF_FULL_SESSION)
 def test_introspection__is_inactive_once_the_full_session_is_over(
     way: str, full: Client, intranet: Party, end_by: Callable[[str, Client], None]
@@ -98,6 +103,7 @@ def test_introspection__is_inactive_once_the_full_session_is_over(
     assert intranet.introspect(tokens.access_token) == {"active": False}
 
 
+@pytest.mark.compliance("RFC 7662 §2.2")
 def test_introspection__of_a_token_expired_is_inactive(full: Client, intranet: Party) -> None:
     tokens = intranet.tokens(full)
 
@@ -118,11 +124,13 @@ def test_introspection__is_the_same_by_either_method(full: Client, intranet: Par
     assert response.json() == intranet.introspect(tokens.access_token)
 
 
+@pytest.mark.compliance("RFC 7662 §2.2")
 @pytest.mark.parametrize("token", ["", "unknown", "é", "\U0001f511", pytest.param("x" * 100_000, id="endless")])
 def test_introspection__of_what_is_no_token_is_inactive(intranet: Party, token: str) -> None:
     assert intranet.introspect(token) == {"active": False}
 
 
+@pytest.mark.compliance("RFC 7662 §2.1")
 def test_introspection__without_a_token_is_invalid(intranet: Party) -> None:
     response = intranet.server.post(INTROSPECT, intranet.credentials)
 
@@ -156,6 +164,7 @@ def test_introspection__by_a_token_that_may_not(full: Client, intranet: Party) -
         assert not response.content
 
 
+@pytest.mark.compliance("RFC 7662 §2.2")
 def test_introspection__of_a_token_with_an_audience_keeps_it(full: Client, intranet: Party) -> None:
     """RFC 8707; whatever the toolkit tells beside the context stays."""
     tokens = intranet.tokens(full, resource="https://api.test/")
@@ -166,6 +175,7 @@ def test_introspection__of_a_token_with_an_audience_keeps_it(full: Client, intra
     assert answer["amr"] == ["pwd"]
 
 
+@pytest.mark.compliance("RFC 7662 §2.2")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:oauth2_provider")
 def test_introspection__of_a_deactivated_users_token_without_a_sign_in_is_inactive(
     kim: Any, make_party: Callable[..., Party]
@@ -182,6 +192,7 @@ def test_introspection__of_a_deactivated_users_token_without_a_sign_in_is_inacti
     assert party.introspect(token) == {"active": False}
 
 
+@pytest.mark.compliance("RFC 7662 §2.2")
 def test_introspection__names_the_issuer_by_the_request_where_none_is_set(full: Client, intranet: Party) -> None:
     """RFC 7662 §2.2, as the ID token names it (OpenID Connect Core §2)."""
     tokens = intranet.tokens(full)
@@ -190,6 +201,7 @@ def test_introspection__names_the_issuer_by_the_request_where_none_is_set(full: 
         assert intranet.introspect(tokens.access_token)["iss"] == "http://testserver/o"
 
 
+@pytest.mark.compliance("RFC 7662 §2.2", "RFC 6749 §5.1")
 @pytest.mark.parametrize("deadline_in", [timedelta(minutes=5), None])
 def test_introspection__ends_to_the_second_when_the_response_and_the_database_say(
     deadline_in: timedelta | None, holder: Client, full: Client, portal: Party
@@ -222,6 +234,7 @@ def test_introspection__without_a_sign_in_names_the_user_and_no_context(full: Cl
     assert not {"acr", "amr", "auth_time", "sid"} & set(answer)
 
 
+@pytest.mark.compliance("RFC 7662 §2.2")
 def test_introspection__of_nobodys_token_names_no_subject(make_party: Callable[..., Party]) -> None:
     party = make_party("machine", authorization_grant_type="client-credentials")
     body = {"grant_type": "client_credentials", "scope": "profile", **party.credentials}
@@ -247,6 +260,7 @@ def test_introspection__is_inactive_where_the_sign_in_is_somebody_elses(
     assert intranet.introspect(token) == {"active": False}
 
 
+@pytest.mark.compliance("RFC 9470 §6.2")
 def test_introspection__tells_what_the_sign_in_was_when_the_token_was_issued(full: Client, intranet: Party) -> None:
     token = intranet.tokens(full).access_token
     SignIn.objects.update(amr=["hwk"], level="phishing_resistant", authenticated_at=timezone.now() + MINUTE)

@@ -71,6 +71,7 @@ def is_live(sign_in: SignIn) -> bool:
 # This session's sign-in, and no other
 
 
+@pytest.mark.compliance("OpenID Connect RP-Initiated Logout 1.0 §2")
 def test_logout__ends_this_sign_in_and_what_came_of_it(full: Client, intranet: Party, portal: Party) -> None:
     """RP-Initiated Logout 1.0 §2."""
     mine, others = intranet.tokens(full), portal.tokens(full)
@@ -98,6 +99,7 @@ def test_logout__leaves_the_users_other_sessions_and_their_tokens_alone(
     assert elsewhere.get("/members/").status_code == 200
 
 
+@pytest.mark.compliance("OpenID Connect RP-Initiated Logout 1.0 §2", "OpenID Connect Back-Channel Logout 1.0 §2.3")
 def test_logout__tells_the_relying_parties(full: Client, intranet: Party, portal: Party) -> None:
     """RP-Initiated Logout 1.0 §2: the others that took part are told too (Back-Channel Logout 1.0)."""
     RelyingParty.objects.update(backchannel_logout_uri="https://relying-party.test/logout")
@@ -109,6 +111,7 @@ def test_logout__tells_the_relying_parties(full: Client, intranet: Party, portal
     assert set(LogoutDelivery.objects.values_list("client_id", flat=True)) == {"intranet", "portal"}
 
 
+@pytest.mark.compliance("OpenID Connect RP-Initiated Logout 1.0 §3")
 def test_logout__goes_where_the_client_may_send_people_and_keeps_the_state(full: Client, intranet: Party) -> None:
     """RP-Initiated Logout 1.0 §3."""
     query = {"id_token_hint": hint_of(intranet, full), "post_logout_redirect_uri": BYE, "state": "the state"}
@@ -121,18 +124,21 @@ def test_logout__goes_where_the_client_may_send_people_and_keeps_the_state(full:
 # When it asks
 
 
+@pytest.mark.compliance("OpenID Connect RP-Initiated Logout 1.0 §2")
 def test_logout__asks_everybody_by_the_toolkits_default(full: Client, intranet: Party) -> None:
     """RP-Initiated Logout 1.0 §2: SHOULD ask."""
     with toolkit_settings(OIDC_RP_INITIATED_LOGOUT_ALWAYS_PROMPT=None):
         assert is_question(full.get(LOGOUT, {"id_token_hint": hint_of(intranet, full)}))
 
 
+@pytest.mark.compliance("OpenID Connect RP-Initiated Logout 1.0 §2")
 def test_logout__asks_where_there_is_no_hint(full: Client, intranet: Party) -> None:
     """RP-Initiated Logout 1.0 §2: MUST ask if an id_token_hint was not provided."""
     assert is_question(full.get(LOGOUT, {"client_id": "intranet"}))
     assert full.get("/members/").status_code == 200
 
 
+@pytest.mark.compliance("OpenID Connect RP-Initiated Logout 1.0 §2")
 def test_logout__asks_where_the_hint_is_of_another_user(full: Client, intranet: Party, admin: Any) -> None:
     """RP-Initiated Logout 1.0 §2: MUST ask if the ID token does not belong to the currently logged in End-User."""
     theirs = Client()
@@ -146,6 +152,7 @@ def test_logout__asks_where_the_hint_is_of_another_user(full: Client, intranet: 
     assert is_live(sign_in_of(theirs))
 
 
+@pytest.mark.compliance("OpenID Connect RP-Initiated Logout 1.0 §2")
 def test_logout__asks_where_the_hint_is_of_another_session_of_the_user(
     full: Client, elsewhere: Client, intranet: Party
 ) -> None:
@@ -178,6 +185,7 @@ def test_logout__a_hint_from_before_the_installation_is_the_toolkits(full: Clien
 # An anonymous visitor with only a hint: no proof of being the user
 
 
+@pytest.mark.compliance("OpenID Connect RP-Initiated Logout 1.0 §2")
 def test_anonymous__is_asked_before_anything_ends(full: Client, intranet: Party) -> None:
     """The toolkit deletes all tokens of the user at once, be it by a link in a mail."""
     tokens = intranet.tokens(full)
@@ -189,6 +197,7 @@ def test_anonymous__is_asked_before_anything_ends(full: Client, intranet: Party)
     assert intranet.userinfo(tokens.access_token).status_code == 200
 
 
+@pytest.mark.compliance("OpenID Connect RP-Initiated Logout 1.0 §2")
 def test_anonymous__who_does_not_confirm_ends_nothing(full: Client, intranet: Party) -> None:
     response = Client().post(LOGOUT, {"id_token_hint": hint_of(intranet, full)})
 
@@ -203,6 +212,7 @@ def test_anonymous__cannot_be_made_to_confirm_by_another_site(full: Client, intr
     assert is_live(sign_in_of(full))
 
 
+@pytest.mark.compliance("OpenID Connect RP-Initiated Logout 1.0 §2", "OpenID Connect RP-Initiated Logout 1.0 §3")
 def test_anonymous__who_confirms_ends_the_sign_in_that_the_hint_names_and_no_other(
     full: Client, elsewhere: Client, intranet: Party
 ) -> None:
@@ -216,6 +226,7 @@ def test_anonymous__who_confirms_ends_the_sign_in_that_the_hint_names_and_no_oth
     assert is_live(sign_in_of(elsewhere))
 
 
+@pytest.mark.compliance("OpenID Connect RP-Initiated Logout 1.0 §2")
 def test_anonymous__ends_no_sign_in_of_anybody_but_the_hints_user(full: Client, intranet: Party, admin: Any) -> None:
     theirs = Client()
     theirs.post("/account/sign-in/", {"upn": admin.username, "password": "admin-password"})
@@ -247,6 +258,7 @@ def test_anonymous__is_not_asked_about_a_sign_in_that_has_ended(full: Client, in
 # Registration-only sessions
 
 
+@pytest.mark.compliance("OpenID Connect RP-Initiated Logout 1.0 §2")
 def test_registration_only__is_asked_even_with_its_own_hint(holder: Client, portal: Party) -> None:
     """The pass may be a one-time one: no link ends its session."""
     hint = hint_of(portal, holder)
@@ -270,8 +282,9 @@ def test_registration_only__confirming_ends_this_session_whatever_the_hint_names
 # Hints
 
 
+@pytest.mark.compliance("OpenID Connect RP-Initiated Logout 1.0 §2")
 def test_hint__by_a_retired_key_is_accepted(full: Client, intranet: Party) -> None:
-    """RP-Initiated Logout 1.0 §4: the OP should accept ID tokens of a recent session, whatever was rotated since."""
+    """RP-Initiated Logout 1.0 §2: the OP should accept ID tokens of a recent session, whatever was rotated since."""
     hint = hint_of(intranet, full)
 
     with toolkit_settings(OIDC_RSA_PRIVATE_KEY=new_signing_key(), OIDC_RSA_PRIVATE_KEYS_INACTIVE=[ACTIVE]):
@@ -281,6 +294,7 @@ def test_hint__by_a_retired_key_is_accepted(full: Client, intranet: Party) -> No
     assert SESSION_KEY not in full.session
 
 
+@pytest.mark.compliance("OpenID Connect RP-Initiated Logout 1.0 §2")
 @pytest.mark.parametrize(("accepted", "status"), [(True, 302), (False, 400)])
 def test_hint__that_has_expired_is_the_sites_choice(full: Client, intranet: Party, accepted: bool, status: int) -> None:
     hint = forged(hint_of(intranet, full), exp=1)
@@ -289,6 +303,7 @@ def test_hint__that_has_expired_is_the_sites_choice(full: Client, intranet: Part
         assert full.get(LOGOUT, {"id_token_hint": hint}).status_code == status
 
 
+@pytest.mark.compliance("OpenID Connect RP-Initiated Logout 1.0 §2")
 def test_hint__of_another_client_than_the_one_named_is_refused(full: Client, intranet: Party, portal: Party) -> None:
     """RP-Initiated Logout 1.0 §2: the OP MUST verify that client_id matches the audience."""
     response = full.get(LOGOUT, {"id_token_hint": hint_of(intranet, full), "client_id": "portal"})
@@ -297,6 +312,7 @@ def test_hint__of_another_client_than_the_one_named_is_refused(full: Client, int
     assert full.get("/members/").status_code == 200
 
 
+@pytest.mark.compliance("OpenID Connect RP-Initiated Logout 1.0 §2")
 @pytest.mark.parametrize("jti", [None, "no-uuid", NOBODYS, 7])
 def test_hint__that_nobody_issued_is_refused(full: Client, intranet: Party, jti: Any) -> None:
     hint = forged(hint_of(intranet, full), jti=jti)
@@ -312,6 +328,7 @@ def test_hint__whose_record_is_gone_is_refused(full: Client, intranet: Party) ->
     assert full.get(LOGOUT, {"id_token_hint": hint}).status_code == 400
 
 
+@pytest.mark.compliance("OpenID Connect RP-Initiated Logout 1.0 §4")
 @pytest.mark.parametrize("client_id", ["unknown", "\x00", "\ud800".encode("utf-8", "surrogatepass")])
 def test_client_id__that_does_not_exist_is_an_error_page(full: Client, intranet: Party, client_id: Any) -> None:
     """For the toolkit it is a server error."""

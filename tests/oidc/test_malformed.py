@@ -82,6 +82,7 @@ def error_of(response: Any, status: int = 400) -> str:
     return str(response.json()["error"])
 
 
+@pytest.mark.compliance("RFC 6749 §5.2")
 @pytest.mark.parametrize(("name", "parameter"), PARAMETERS)
 @pytest.mark.parametrize(
     "value",
@@ -108,6 +109,7 @@ def test_malformed__value_of_any_parameter_is_an_oauth_error(
         assert error_of(response) == "invalid_request"
 
 
+@pytest.mark.compliance("RFC 6749 §5.2")
 @pytest.mark.parametrize(("name", "parameter"), PARAMETERS)
 @pytest.mark.parametrize("length", [10_000, 1_000_000], ids=["10kB", "1MB"])
 def test_malformed__length_of_any_parameter_is_an_oauth_error(
@@ -130,6 +132,7 @@ def assert_is_the_specifications(response: Any, name: str) -> None:
     assert response.status_code in {400, 401}
 
 
+@pytest.mark.compliance("RFC 6749 §3.2", "RFC 6749 §5.2")
 @pytest.mark.parametrize(("name", "parameter"), PARAMETERS)
 def test_repeated__parameter_is_invalid_request(party_for: Callable[[str], Party], name: str, parameter: str) -> None:
     """RFC 6749 §3.2: parameters MUST NOT be included more than once; `resource` may (RFC 8707 §2)."""
@@ -142,6 +145,7 @@ def test_repeated__parameter_is_invalid_request(party_for: Callable[[str], Party
         assert error_of(response) == "invalid_request"
 
 
+@pytest.mark.compliance("RFC 8707 §2")
 def test_repeated__resource_brings_a_token_for_each(party_for: Callable[[str], Party]) -> None:
     body = {**party_for("client_credentials").credentials, **SENT["client_credentials"]}
     granted = post("client_credentials", {**body, "resource": ["https://a.test/", "https://b.test/"]}).json()
@@ -153,6 +157,7 @@ def test_repeated__resource_brings_a_token_for_each(party_for: Callable[[str], P
     assert told.json()["aud"] == ["https://a.test/", "https://b.test/"]
 
 
+@pytest.mark.compliance("RFC 8707 §2")
 @pytest.mark.parametrize(
     "resource", ["https://[", "https://[::1", "https://a.test:port/", "//\u2100.test/", "no address"]
 )
@@ -166,6 +171,7 @@ def test_malformed__resource_is_invalid_target(party_for: Callable[[str], Party]
 # Bodies
 
 
+@pytest.mark.compliance("RFC 6749 §3.2", "RFC 7009 §2.1", "RFC 7662 §2.1", "RFC 8628 §3.1")
 @pytest.mark.parametrize("name", SENT)
 @pytest.mark.parametrize(
     ("body", "content_type"),
@@ -205,6 +211,7 @@ def test_malformed__body_is_invalid_request(
     assert error_of(post(name, body, content_type=content_type)) in {"invalid_request", "unsupported_grant_type"}
 
 
+@pytest.mark.compliance("RFC 6749 §5.2")
 @pytest.mark.parametrize("name", SENT)
 def test_empty__body_is_an_oauth_error(party_for: Callable[[str], Party], name: str) -> None:
     party_for(name)
@@ -212,6 +219,7 @@ def test_empty__body_is_an_oauth_error(party_for: Callable[[str], Party], name: 
     assert_is_the_specifications(post(name, ""), name)
 
 
+@pytest.mark.compliance("RFC 6749 §5.2")
 @pytest.mark.parametrize("name", ["code", "device", "device_authorization"])
 @pytest.mark.parametrize("missing", ["client_id", "device_code", "code", "grant_type"])
 def test_missing__parameter_is_an_oauth_error(party_for: Callable[[str], Party], name: str, missing: str) -> None:
@@ -221,6 +229,7 @@ def test_missing__parameter_is_an_oauth_error(party_for: Callable[[str], Party],
     assert_is_the_specifications(post(name, body), name)
 
 
+@pytest.mark.compliance("RFC 6749 §5.2")
 @pytest.mark.parametrize("name", [*SENT, "userinfo"])
 @pytest.mark.parametrize(
     "query", ["x=%zz", "x=%", "x=%00", "token=a&token=b", "access_token=a&access_token=b", "&".join(["a=1"] * 2000)]
@@ -271,6 +280,7 @@ BROKEN_BASIC = {
 }
 
 
+@pytest.mark.compliance("RFC 6749 §5.2", "RFC 7009 §2.2.1")
 @pytest.mark.parametrize("name", ["code", "refresh", "client_credentials", "revocation", "device_authorization"])
 @pytest.mark.parametrize("header", BROKEN_BASIC.values(), ids=BROKEN_BASIC)
 def test_malformed__basic_header_is_invalid_client(party_for: Callable[[str], Party], name: str, header: str) -> None:
@@ -282,6 +292,7 @@ def test_malformed__basic_header_is_invalid_client(party_for: Callable[[str], Pa
     assert response.headers["WWW-Authenticate"].startswith("Basic realm=")
 
 
+@pytest.mark.compliance("RFC 7662 §2.3")
 @pytest.mark.parametrize("header", [header for key, header in BROKEN_BASIC.items() if key not in {"unknown", "wrong"}])
 def test_malformed__basic_header_is_invalid_client_at_introspection(
     party_for: Callable[[str], Party], header: str
@@ -335,6 +346,7 @@ BROKEN_BEARER = {
 }
 
 
+@pytest.mark.compliance("RFC 6750 §3.1", "OpenID Connect Core 1.0 §5.3.3")
 @pytest.mark.parametrize("method", ["get", "post"])
 @pytest.mark.parametrize("header", BROKEN_BEARER.values(), ids=BROKEN_BEARER)
 def test_malformed__bearer_token_is_invalid_token_at_userinfo(
@@ -350,6 +362,7 @@ def test_malformed__bearer_token_is_invalid_token_at_userinfo(
     assert response.headers["Cache-Control"] == "no-store"
 
 
+@pytest.mark.compliance("RFC 7662 §2.1")
 @pytest.mark.parametrize("header", BROKEN_BEARER.values(), ids=BROKEN_BEARER)
 def test_malformed__bearer_token_opens_no_introspection(party_for: Callable[[str], Party], header: str) -> None:
     """RFC 7662 §2.3."""
@@ -368,6 +381,7 @@ def test_malformed__token_in_the_body_is_an_error_at_userinfo(party_for: Callabl
     assert response.status_code in {400, 401}
 
 
+@pytest.mark.compliance("RFC 6750 §3")
 @pytest.mark.parametrize("header", [BROKEN_BASIC["no_base64"], BROKEN_BASIC["wrong"]])
 def test_malformed__basic_header_is_no_bearer_token_at_userinfo(db: None, header: str) -> None:
     """RFC 6750 §3: no client authenticates there, so the challenge is that of bearer tokens."""
@@ -377,6 +391,7 @@ def test_malformed__basic_header_is_no_bearer_token_at_userinfo(db: None, header
     assert response.headers["WWW-Authenticate"].startswith("Bearer ")
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §5.3.1")
 def test_userinfo__by_post_needs_no_body(full: Client, intranet: Party) -> None:
     """OpenID Connect Core §5.3.1."""
     token = intranet.tokens(full).access_token
@@ -391,6 +406,7 @@ def test_userinfo__by_post_needs_no_body(full: Client, intranet: Party) -> None:
 # Logging out
 
 
+@pytest.mark.compliance("OpenID Connect RP-Initiated Logout 1.0 §4")
 @pytest.mark.parametrize(
     "parameter", ["id_token_hint", "client_id", "post_logout_redirect_uri", "state", "logout_hint", "ui_locales"]
 )
@@ -413,6 +429,7 @@ def test_malformed__parameter_of_logout_is_never_a_server_error(
     assert full.get("/members/").status_code == 200
 
 
+@pytest.mark.compliance("OpenID Connect RP-Initiated Logout 1.0 §4")
 @pytest.mark.parametrize("query", ["client_id=a&client_id=b", "state=%zz", "state=a&state=b"])
 def test_malformed__query_of_logout_is_an_error_page(full: Client, query: str) -> None:
     response = full.get(f"{LOGOUT}?{query}")

@@ -126,6 +126,7 @@ def refused_for_authentication(response: Any) -> dict[str, str]:
 # RFC 6750 §3: the token
 
 
+@pytest.mark.compliance("RFC 6750 §3.1")
 def test_rfc6750_3_1__without_a_token_no_error_is_told(intranet: Party) -> None:
     response = ask("multi-factor")
 
@@ -134,6 +135,7 @@ def test_rfc6750_3_1__without_a_token_no_error_is_told(intranet: Party) -> None:
     assert response.content == b""
 
 
+@pytest.mark.compliance("RFC 6750 §2.1", "RFC 6750 §3")
 @pytest.mark.parametrize(
     "authorization", ["", "Bearer", "Bearer ", "Bearer   ", "Basic a2ltOnNlY3JldA==", "Token x", "Bearerx"]
 )
@@ -143,6 +145,7 @@ def test_rfc6750_2_1__another_header_is_no_token(authorization: str, intranet: P
     assert (response.status_code, challenge_of(response)) == (401, {"realm": "api"})
 
 
+@pytest.mark.compliance("RFC 6750 §3.1")
 @pytest.mark.parametrize("token", ["unknown", "a b", '"', "\x7f", "é", pytest.param("x" * 10_000, id="endless")])
 def test_rfc6750_3_1__what_is_no_access_token_is_invalid(token: str, intranet: Party) -> None:
     response = ask("any", token)
@@ -151,12 +154,14 @@ def test_rfc6750_3_1__what_is_no_access_token_is_invalid(token: str, intranet: P
     assert challenge_of(response)["error"] == "invalid_token"
 
 
+@pytest.mark.compliance("RFC 6750 §2.1")
 def test_rfc6750_2_1__the_scheme_is_written_in_any_case(full: Client, intranet: Party) -> None:
     token = intranet.tokens(full).access_token
 
     assert Client().get("/api/any/", headers={"authorization": f"bEARER {token}"}).status_code == 200
 
 
+@pytest.mark.compliance("RFC 6750 §2")
 def test_rfc6750_2__only_the_header_counts(full: Client, intranet: Party) -> None:
     """A form or a link of another site's may name a token; with the user's cookies it would be believed otherwise."""
     token = intranet.tokens(full).access_token
@@ -169,6 +174,7 @@ def test_rfc6750__a_session_is_no_token(full: Client) -> None:
     assert full.get("/api/any/").status_code == 401
 
 
+@pytest.mark.compliance("RFC 6750 §3.1")
 def test_rfc6750__an_id_token_is_no_access_token(full: Client, intranet: Party) -> None:
     """The toolkit takes one for the other; RFC 9470 and RFC 6750 speak of access tokens."""
     response = ask("any", intranet.tokens(full).response["id_token"])
@@ -176,6 +182,7 @@ def test_rfc6750__an_id_token_is_no_access_token(full: Client, intranet: Party) 
     assert challenge_of(response)["error"] == "invalid_token"
 
 
+@pytest.mark.compliance("RFC 6750 §3.1")
 @pytest.mark.parametrize("kind", ["refresh_token", "code"])
 def test_rfc6750__no_other_secret_is_an_access_token(kind: str, full: Client, intranet: Party) -> None:
     """Peer failure 6."""
@@ -185,6 +192,7 @@ def test_rfc6750__no_other_secret_is_an_access_token(kind: str, full: Client, in
     assert challenge_of(ask("any", secret))["error"] == "invalid_token"
 
 
+@pytest.mark.compliance("RFC 6750 §3.1")
 def test_rfc6750_3_1__an_expired_token_is_invalid(full: Client, intranet: Party) -> None:
     token = intranet.tokens(full).access_token
 
@@ -193,6 +201,7 @@ def test_rfc6750_3_1__an_expired_token_is_invalid(full: Client, intranet: Party)
     assert challenge_of(ask("any", token))["error"] == "invalid_token"
 
 
+@pytest.mark.compliance("RFC 6750 §3.1")
 @pytest.mark.parametrize("way", ENDS_OF_FULL_SESSION)
 def test_invalid_token__once_the_full_session_is_over(
     way: str, full: Client, intranet: Party, end_by: Callable[[str, Client], None]
@@ -206,6 +215,7 @@ def test_invalid_token__once_the_full_session_is_over(
     assert (response.status_code, challenge_of(response)["error"]) == (401, "invalid_token")
 
 
+@pytest.mark.compliance("RFC 6750 §3.1")
 @pytest.mark.parametrize("way", ENDS_OF_REGISTRATION)
 def test_invalid_token__once_the_registration_only_session_is_over(
     way: str, holder: Client, portal: Party, end_by: Callable[[str, Client], None]
@@ -219,6 +229,7 @@ def test_invalid_token__once_the_registration_only_session_is_over(
     assert (response.status_code, challenge_of(response)["error"]) == (401, "invalid_token")
 
 
+@pytest.mark.compliance("RFC 8707 §3")
 def test_rfc8707_3__a_token_for_another_resource_is_invalid(full: Client, intranet: Party) -> None:
     elsewhere = intranet.tokens(full, resource="https://api.test/").access_token
     here = intranet.tokens(full, resource="http://testserver/api/").access_token
@@ -238,6 +249,7 @@ def test_query__that_no_parser_reads_is_no_server_error(full: Client, intranet: 
 # RFC 6750 §3.1: scopes
 
 
+@pytest.mark.compliance("RFC 6750 §3.1")
 def test_rfc6750_3_1__a_missing_scope_is_forbidden_and_named(full: Client, intranet: Party) -> None:
     response = ask("email", intranet.tokens(full, scope="openid email").access_token)
 
@@ -253,18 +265,21 @@ def test_rfc6750_3_1__with_every_scope_the_view_answers(full: Client, intranet: 
 # RFC 9470 §3: how somebody signed in
 
 
+@pytest.mark.compliance("RFC 9470 §3")
 def test_rfc9470_3__too_weak_is_told_which_acr_would_do(full: Client, intranet: Party) -> None:
     response = ask("multi-factor", intranet.tokens(full).access_token)
 
     assert refused_for_authentication(response) == {"acr_values": f"{MULTI_FACTOR_ACR} {PHISHING_RESISTANT_ACR}"}
 
 
+@pytest.mark.compliance("RFC 9470 §3")
 def test_rfc9470_3__acr_and_age_are_told_together(full: Client, intranet: Party) -> None:
     response = ask("phishing-resistant", intranet.tokens(full).access_token)
 
     assert refused_for_authentication(response) == {"acr_values": PHISHING_RESISTANT_ACR, "max_age": "300"}
 
 
+@pytest.mark.compliance("RFC 9470 §3")
 @pytest.mark.parametrize("name", ["multi-factor", "one-acr", "two-acrs", "single-factor", "later", "class"])
 def test_rfc9470__strong_enough_is_let_in(name: str, kim: Any, full: Client, intranet: Party) -> None:
     response = ask(name, intranet.tokens(sign_in_with_totp(kim)).access_token)
@@ -280,18 +295,21 @@ def test_rfc9470__a_level_is_met_by_a_stronger_one(kim: Any, full: Client, intra
     assert ask("two-acrs", token).status_code == 200
 
 
+@pytest.mark.compliance("RFC 9470 §3")
 def test_rfc9470__an_acr_is_met_by_that_one_only(kim: Any, full: Client, intranet: Party) -> None:
     response = ask("one-acr", intranet.tokens(sign_in_with_passkey(kim)).access_token)
 
     assert refused_for_authentication(response) == {"acr_values": MULTI_FACTOR_ACR}
 
 
+@pytest.mark.compliance("RFC 9470 §3")
 def test_rfc9470_3__several_acrs_are_told_in_the_order_of_the_demand(full: Client, intranet: Party) -> None:
     response = ask("two-acrs", intranet.tokens(full).access_token)
 
     assert refused_for_authentication(response) == {"acr_values": f"phr {MULTI_FACTOR_ACR}"}
 
 
+@pytest.mark.compliance("RFC 9110 §5.6.4")
 def test_rfc9110_5_6_4__values_are_quoted(full: Client, intranet: Party) -> None:
     response = ask("quoted", intranet.tokens(full).access_token)
 
@@ -299,6 +317,7 @@ def test_rfc9110_5_6_4__values_are_quoted(full: Client, intranet: Party) -> None
     assert 'acr_values="urn:\\"quoted\\"\\\\"' in response.headers["WWW-Authenticate"]
 
 
+@pytest.mark.compliance("RFC 9470 §3")
 def test_rfc9470_3__acr_values_of_a_level_are_the_sites(full: Client, intranet: Party, settings: Any) -> None:
     token = intranet.tokens(full).access_token
     settings.TAP_PROVIDER_ACR_VALUES = {"multi_factor": "urn:strong", "phishing_resistant": "urn:strong"}
@@ -306,6 +325,7 @@ def test_rfc9470_3__acr_values_of_a_level_are_the_sites(full: Client, intranet: 
     assert refused_for_authentication(ask("multi-factor", token)) == {"acr_values": "urn:strong"}
 
 
+@pytest.mark.compliance("RFC 9470 §3")
 @pytest.mark.parametrize("name", ["single-factor", "fresh"])
 def test_rfc9470__an_adopted_session_meets_no_demand(name: str, kim: Any, intranet: Party) -> None:
     """Nothing is known of its strength or its age."""
@@ -315,6 +335,7 @@ def test_rfc9470__an_adopted_session_meets_no_demand(name: str, kim: Any, intran
     refused_for_authentication(ask(name, token))
 
 
+@pytest.mark.compliance("RFC 9470 §3")
 @pytest.mark.parametrize("name", ["single-factor", "fresh"])
 def test_rfc9470__a_token_without_a_sign_in_meets_no_demand(name: str, make_party: Callable[..., Party]) -> None:
     party = make_party("machine", authorization_grant_type=get_application_model().GRANT_CLIENT_CREDENTIALS)
@@ -325,6 +346,7 @@ def test_rfc9470__a_token_without_a_sign_in_meets_no_demand(name: str, make_part
     refused_for_authentication(ask(name, token))
 
 
+@pytest.mark.compliance("RFC 9470 §6")
 def test_rfc9470__the_tokens_own_context_counts_and_not_what_was_reached_later(full: Client, intranet: Party) -> None:
     """Peer failure 14: elevation does not stick to what was issued before it."""
     token = intranet.tokens(full).access_token
@@ -336,6 +358,7 @@ def test_rfc9470__the_tokens_own_context_counts_and_not_what_was_reached_later(f
 # RFC 9470 §3: when
 
 
+@pytest.mark.compliance("RFC 9470 §3")
 def test_rfc9470_3__too_old_is_told_the_age(full: Client, intranet: Party) -> None:
     SignIn.objects.update(authenticated_at=timezone.now() - timedelta(seconds=301))
 
@@ -364,6 +387,7 @@ def test_check__age_counts_to_the_moment(age: float, is_fresh: bool, full: Clien
 # A pass
 
 
+@pytest.mark.compliance("RFC 9470 §3")
 @pytest.mark.parametrize("name", ["any", "multi-factor", "fresh", "email", "later", "class"])
 def test_pass__opens_no_view_but_those_of_registration(name: str, holder: Client, portal: Party) -> None:
     """It counts as strong for registering sign-in methods, and for nothing else."""

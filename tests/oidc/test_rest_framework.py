@@ -79,6 +79,7 @@ def ask(name: str, token: str | None = None, browser: Client | None = None, **ex
 # RFC 6750 §3
 
 
+@pytest.mark.compliance("RFC 6750 §3.1")
 @pytest.mark.parametrize("name", ["any", "multi-factor", "authenticated", "email"])
 def test_rfc6750_3_1__without_a_token_no_error_is_told(name: str, intranet: Party) -> None:
     response = ask(name)
@@ -86,6 +87,7 @@ def test_rfc6750_3_1__without_a_token_no_error_is_told(name: str, intranet: Part
     assert (response.status_code, challenge_of(response)) == (401, {"realm": "api"})
 
 
+@pytest.mark.compliance("RFC 6750 §3.1")
 def test_rfc6750_3_1__an_unknown_token_is_invalid(intranet: Party) -> None:
     response = ask("open", "unknown")
 
@@ -94,6 +96,7 @@ def test_rfc6750_3_1__an_unknown_token_is_invalid(intranet: Party) -> None:
     assert "not valid" in response.json()["detail"]
 
 
+@pytest.mark.compliance("RFC 6750 §3.1")
 @pytest.mark.parametrize("way", ENDS_OF_FULL_SESSION)
 def test_invalid_token__once_the_sign_in_is_over(
     way: str, full: Client, intranet: Party, end_by: Callable[[str, Client], None]
@@ -107,6 +110,7 @@ def test_invalid_token__once_the_sign_in_is_over(
     assert (response.status_code, challenge_of(response)["error"]) == (401, "invalid_token")
 
 
+@pytest.mark.compliance("RFC 6750 §3.1")
 def test_rfc6750_3_1__a_missing_scope_is_forbidden_and_named(full: Client, intranet: Party) -> None:
     response = ask("email", intranet.tokens(full, scope="openid").access_token)
 
@@ -118,6 +122,7 @@ def test_rfc6750_3_1__a_missing_scope_is_forbidden_and_named(full: Client, intra
 # RFC 9470 §3
 
 
+@pytest.mark.compliance("RFC 9470 §3")
 def test_rfc9470_3__too_weak_is_told_which_acr_would_do(full: Client, intranet: Party) -> None:
     response = ask("multi-factor", intranet.tokens(full).access_token)
 
@@ -125,6 +130,7 @@ def test_rfc9470_3__too_weak_is_told_which_acr_would_do(full: Client, intranet: 
     assert response.json() == {"detail": "A different authentication level is required."}
 
 
+@pytest.mark.compliance("RFC 9470 §3")
 def test_rfc9470_3__too_old_is_told_the_age(kim: Any, full: Client, intranet: Party) -> None:
     browser = sign_in_with_totp(kim)
     assert ask("fresh", intranet.tokens(browser).access_token).status_code == 200
@@ -135,6 +141,7 @@ def test_rfc9470_3__too_old_is_told_the_age(kim: Any, full: Client, intranet: Pa
     assert refused_for_authentication(response) == {"acr_values": f"phr {MULTI_FACTOR_ACR}", "max_age": "300"}
 
 
+@pytest.mark.compliance("RFC 9470 §3")
 def test_rfc9470__strong_enough_is_let_in(kim: Any, full: Client, intranet: Party) -> None:
     tokens = intranet.tokens(sign_in_with_totp(kim))
 
@@ -144,6 +151,7 @@ def test_rfc9470__strong_enough_is_let_in(kim: Any, full: Client, intranet: Part
     assert response.json() == {"user": "kim", "claims": claims, "same": True}
 
 
+@pytest.mark.compliance("RFC 9470 §3")
 def test_rfc9470__an_adopted_session_meets_no_demand(kim: Any, intranet: Party) -> None:
     token = intranet.tokens(session_from_before(kim)).access_token
 
@@ -154,6 +162,7 @@ def test_rfc9470__an_adopted_session_meets_no_demand(kim: Any, intranet: Party) 
 # A pass
 
 
+@pytest.mark.compliance("RFC 9470 §3")
 @pytest.mark.parametrize("name", ["any", "multi-factor", "email"])
 def test_pass__opens_no_view_but_those_of_registration(name: str, holder: Client, portal: Party) -> None:
     refused_for_authentication(ask(name, portal.tokens(holder, scope=REGISTRATION_SCOPE).access_token))

@@ -63,6 +63,7 @@ def is_dead(party: Party, response: dict[str, Any]) -> bool:
 # A code is good once (RFC 6749 §4.1.2, §10.5; RFC 9700 §2.1.1)
 
 
+@pytest.mark.compliance("RFC 6749 §4.1.2", "RFC 6749 §10.5", "OpenID Connect Core 1.0 §3.1.3.2")
 def test_exchange__of_a_code_used_twice_kills_the_tokens_of_its_first_use(full: Client, intranet: Party) -> None:
     code, asked = intranet.code(full)
     first = intranet.read(intranet.exchange(code, asked), nonce=asked.query["nonce"])
@@ -75,6 +76,7 @@ def test_exchange__of_a_code_used_twice_kills_the_tokens_of_its_first_use(full: 
     assert not get_id_token_model().objects.exists()
 
 
+@pytest.mark.compliance("RFC 6749 §4.1.2", "RFC 6749 §10.5")
 def test_exchange__of_a_code_used_twice_kills_what_was_refreshed_from_it(full: Client, intranet: Party) -> None:
     code, asked = intranet.code(full)
     first = intranet.exchange(code, asked).json()
@@ -87,6 +89,7 @@ def test_exchange__of_a_code_used_twice_kills_what_was_refreshed_from_it(full: C
     assert is_dead(intranet, third)
 
 
+@pytest.mark.compliance("RFC 6749 §4.1.2", "RFC 6749 §10.5")
 def test_exchange__of_a_code_used_twice_kills_what_was_refreshed_without_rotation(
     full: Client, intranet: Party
 ) -> None:
@@ -101,6 +104,7 @@ def test_exchange__of_a_code_used_twice_kills_what_was_refreshed_without_rotatio
         assert is_dead(intranet, second)
 
 
+@pytest.mark.compliance("RFC 6749 §4.1.2", "RFC 6749 §10.5")
 @pytest.mark.parametrize(
     "changes",
     [{"code_verifier": "x" * 43}, {"redirect_uri": "https://elsewhere.test/"}, {"code_verifier": ""}],
@@ -118,6 +122,7 @@ def test_exchange__of_a_code_used_twice_needs_nothing_else_to_be_right(
     assert is_dead(intranet, first)
 
 
+@pytest.mark.compliance("RFC 6749 §4.1.3")
 def test_exchange__of_a_code_used_twice_by_another_client_kills_nothing(
     full: Client, intranet: Party, portal: Party
 ) -> None:
@@ -130,6 +135,7 @@ def test_exchange__of_a_code_used_twice_by_another_client_kills_nothing(
     assert intranet.refresh(first["refresh_token"]).status_code == 200
 
 
+@pytest.mark.compliance("RFC 6749 §5.2")
 def test_exchange__of_a_code_used_twice_without_the_clients_secret_kills_nothing(full: Client, intranet: Party) -> None:
     code, asked = intranet.code(full)
     first = intranet.exchange(code, asked).json()
@@ -140,6 +146,7 @@ def test_exchange__of_a_code_used_twice_without_the_clients_secret_kills_nothing
     assert intranet.userinfo(first["access_token"]).status_code == 200
 
 
+@pytest.mark.compliance("RFC 6749 §4.1.2")
 def test_exchange__of_a_code_used_twice_leaves_tokens_of_other_codes_alone(full: Client, intranet: Party) -> None:
     other = intranet.tokens(full)
     code, asked = intranet.code(full)
@@ -158,6 +165,7 @@ def test_exchange__that_failed_before_is_the_first_use_still(full: Client, intra
     assert intranet.exchange(code, asked).status_code == 200
 
 
+@pytest.mark.compliance("RFC 6749 §4.1.2", "RFC 6749 §5.2")
 def test_exchange__of_a_code_that_has_expired_is_refused(full: Client, intranet: Party) -> None:
     code, asked = intranet.code(full)
     get_grant_model().objects.update(expires=timezone.now())
@@ -185,6 +193,7 @@ def exchange_at_once(party: Party, browser: Client) -> list[Any]:
     return all_at_once(*[exchange] * MANY)
 
 
+@pytest.mark.compliance("RFC 6749 §4.1.2", "RFC 6749 §10.5")
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("again", range(3))
 def test_exchange__of_many_at_once_at_most_one_brings_tokens(again: int, full: Client, intranet: Party) -> None:
@@ -219,6 +228,7 @@ class Meanwhile(TapOAuth2Validator):
         revoke_tokens_of_code(digest_of(code), client_id=client_id)
 
 
+@pytest.mark.compliance("RFC 6749 §4.1.2")
 def test_exchange__of_a_code_used_again_before_the_answer_is_refused(full: Client, intranet: Party) -> None:
     code, asked = intranet.code(full)
     with toolkit_settings(OAUTH2_VALIDATOR_CLASS="tests.oidc.test_tokens.Meanwhile"):
@@ -238,6 +248,7 @@ def test_exchange__of_many_codes_at_once_brings_tokens_for_each(full: Client, in
 # Until when
 
 
+@pytest.mark.compliance("RFC 6749 §5.1", "RFC 7662 §2.2", "OpenID Connect Core 1.0 §2")
 @pytest.mark.parametrize("microseconds", [0, 1, 500_000, 999_999])
 def test_exchange__of_a_registration_only_session_ends_to_the_second(
     holder: Client, portal: Party, microseconds: int
@@ -273,6 +284,7 @@ def test_exchange__of_a_registration_only_session_keeps_to_a_shorter_lifetime_of
     assert get_access_token_model().objects.get().expires <= deadline
 
 
+@pytest.mark.compliance("RFC 6749 §5.2")
 def test_exchange__of_a_registration_only_session_without_a_second_left_is_refused(
     holder: Client, portal: Party
 ) -> None:
@@ -282,6 +294,7 @@ def test_exchange__of_a_registration_only_session_without_a_second_left_is_refus
     assert is_refused(portal.exchange(code, asked))
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §11", "RFC 6749 §3.3")
 def test_exchange__of_a_registration_only_session_never_brings_offline_access(
     settings: Any, holder: Client, portal: Party
 ) -> None:
@@ -298,6 +311,7 @@ def test_exchange__of_a_registration_only_session_never_brings_offline_access(
 # A refresh never raises the context (OpenID Connect Core §12.2)
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §12.2")
 def test_refresh__after_the_sign_in_was_renewed_tells_what_its_code_told(full: Client, intranet: Party) -> None:
     tokens, sign_in = intranet.tokens(full), sign_in_of(full)
     stronger: dict[str, Any] = {"methods": ["passkey"], "amr": ["hwk", "mfa"], "level": Level.PHISHING_RESISTANT}
@@ -323,6 +337,7 @@ def test_refresh__carries_the_code_that_it_goes_back_to(full: Client, intranet: 
 # Inactive users and ended sign-ins
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §12.3", "RFC 6749 §5.2", "RFC 6750 §3.1", "RFC 7662 §2.2")
 def test_refresh__of_a_deactivated_user_is_refused_at_every_turn(kim: Any, full: Client, intranet: Party) -> None:
     """Peer failure 20."""
     tokens, (code, asked) = intranet.tokens(full), intranet.code(full)
@@ -338,6 +353,7 @@ def test_refresh__of_a_deactivated_user_is_refused_at_every_turn(kim: Any, full:
 # Refresh tokens (OpenID Connect Core §11)
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §11")
 @pytest.mark.parametrize(
     ("said", "scope", "brought"),
     [
@@ -361,6 +377,7 @@ def test_refresh_tokens__are_for_offline_access_or_by_the_sites_setting(
     assert get_refresh_token_model().objects.exists() is brought
 
 
+@pytest.mark.compliance("RFC 6749 §6")
 def test_refresh_tokens__issued_before_the_rule_are_renewed(settings: Any, full: Client, intranet: Party) -> None:
     """Who holds one was promised it; taking it away at a refresh would leave the old one good for ever."""
     settings.TAP_PROVIDER_REFRESH_TOKENS = "always"

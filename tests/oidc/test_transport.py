@@ -83,6 +83,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 # validate_uri
 
 
+@pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.2")
 @pytest.mark.parametrize(
     "uri",
     [
@@ -98,6 +99,7 @@ def test_validate_uri__accepts(uri: str) -> None:
     validate_uri(uri)
 
 
+@pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.2")
 @pytest.mark.parametrize(
     ("uri", "code"),
     [
@@ -183,6 +185,7 @@ def test_may_reach__networks_that_the_site_lists(settings: Any) -> None:
 # post_form
 
 
+@pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.5")
 def test_post_form__posts_and_returns_the_status(receiver: Receiver) -> None:
     """Back-Channel Logout 1.0 §2.5."""
     assert post_form(receiver.uri, {"logout_token": "a b+&="}) == 200

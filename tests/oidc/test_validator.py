@@ -216,6 +216,7 @@ class VerifyingHooks(Hooks):
         return bool(user.email == "kim@example.test")
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §5.1")
 def test_userinfo__tells_whether_the_address_is_verified_as_the_site_answers(
     full: Client, intranet: Party, settings: Any
 ) -> None:
@@ -851,6 +852,7 @@ def test_save_bearer_token__refuses_a_registration_only_session_without_a_code(
     assert not TokenContext.objects.exists()
 
 
+@pytest.mark.compliance("RFC 6749 §5.2")
 def test_save_bearer_token__in_the_last_second_is_invalid_grant(holder: Client, portal: Party) -> None:
     """RFC 6749 §5.2: an `expires_in` of 0 would be taken for "unknown", one of 1 would outlive the deadline."""
     code, asked = portal.code(holder)
