@@ -35,7 +35,7 @@ from .methods.registration import complete_registration, guard_kind, guard_regis
 from .methods.registry import find_kind, registrable_kinds
 from .methods.step_up import kinds_alone, second_factors
 from .methods.step_up import step_up as verb_step_up
-from .models import SignIn
+from .models import Level, SignIn
 from .policy import resolve_policy
 from .redeem import sign_in_with_pass as verb_sign_in_with_pass
 from .sign_in import sign_in_of_session
@@ -104,14 +104,16 @@ def step_up(request: HttpRequest) -> HttpResponse:
     current = sign_in_of_session(request) if request.user.is_authenticated else None
     if current is None or current.is_registration_only:
         return _to("sign_in", request)
-    kinds = second_factors(current)
+    level = _level(request)
+    kinds = second_factors(current) if level is None or level.rank <= Level.MULTI_FACTOR.rank else []
     wanted = request.GET.get("kind")
     kind = next((one for one in kinds if wanted in {None, one.slug}), None)
     form = None if kind is None else kind.second_factor_form(current.user, request.POST or None)
     context = {
         "kind": kind,
         "other_kinds": [other for other in kinds if other is not kind],
-        "has_passkey": bool(kinds_alone(current.user)),
+        "has_passkey": any(level is None or kind.alone.rank >= level.rank for kind in kinds_alone(current.user)),
+        "level": level,
         "upn": get_hooks().get_upn(current.user),
         "next": _next(request),
         "otherwise": _ours(request, request.GET.get("otherwise", "")),
@@ -306,6 +308,11 @@ def _to(name: str, request: HttpRequest, *args: str, **query: str) -> HttpRespon
     query = {**query, "next": wanted} if wanted else query
     url = reverse(f"tap_provider:{name}", args=args)
     return HttpResponseRedirect(f"{url}?{urlencode(query)}" if query else url)
+
+
+def _level(request: HttpRequest) -> Level | None:
+    wanted = request.GET.get("level", "")
+    return Level(wanted) if wanted in Level.values else None
 
 
 def _next(request: HttpRequest) -> str:

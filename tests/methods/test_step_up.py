@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -217,6 +218,22 @@ def test_step_up__offers_what_the_user_has(by_password: Client, robin: Any, pass
     assert 'name="code"' in shown
     assert 'href="/public/"' in shown
     assert 'name="next" value="/members/"' in shown
+
+
+@pytest.mark.parametrize(
+    ("level", "offers_a_code"),
+    [("multi_factor", True), ("phishing_resistant", False), ("unheard_of", True), ("\x00", True)],
+)
+def test_step_up__offers_only_what_reaches_the_level_that_is_wanted(
+    level: str, offers_a_code: bool, by_password: Client, passkey: Any, device: TOTPDevice
+) -> None:
+    """Or a right code would lead back to the same page."""
+    page = by_password.get(STEP_UP, {"level": level})
+    assert ('name="code"' in page.content.decode()) is offers_a_code
+    assert "passkey-verification-button" in page.content.decode()
+    before = sign_in_of(by_password).level
+    by_password.post(f"{STEP_UP}?{urlencode({'level': level})}", {"code": code_of(device)})
+    assert (sign_in_of(by_password).level != before) is offers_a_code
 
 
 def test_step_up__without_anything_to_offer_says_how_to_go_on(by_password: Client) -> None:

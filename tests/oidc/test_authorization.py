@@ -541,6 +541,7 @@ def test_acr__the_strongest_acceptable_that_was_reached_is_told(
 def test_essential_acr__is_met_by_stepping_up(full: Client, intranet: Party, app: TOTPDevice) -> None:
     asked = intranet.request(claims=essential(MULTI_FACTOR_ACR))
     sent_away = full.get(asked.url)
+    assert parse_qs(urlsplit(sent_away.headers["Location"]).query)["level"] == ["multi_factor"]
     back = full.post(sent_away.headers["Location"], {"code": code_of(app)}).headers["Location"]
     assert claims_of(intranet, full, asked, back)["acr"] == MULTI_FACTOR_ACR
 

@@ -638,7 +638,7 @@ def test_device__is_not_approved_from_a_sign_in_weaker_than_its_clients_minimum(
     robins_full_session.post("/o/device/", {"user_code": device.user_code})
     url = f"/o/device-confirm/{device.client_id}/{device.user_code}"
     response = robins_full_session.post(url, {"action": "accept"})
-    assert response.headers["Location"].startswith("/account/sign-in/step-up/?next=")
+    assert response.headers["Location"].startswith("/account/sign-in/step-up/?level=phishing_resistant&next=")
     device.refresh_from_db()
     assert device.status == device.AUTHORIZATION_PENDING
     SignIn.objects.filter(pk=sign_in_of(robins_full_session).pk).update(level="phishing_resistant")

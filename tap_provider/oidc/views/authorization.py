@@ -210,7 +210,7 @@ class AuthorizationView(ToolkitAuthorizationView):
             case SignInAnew():
                 return self._send_to_sign_in(asked)
             case StepUp():
-                return self._send_to_step_up(asked)
+                return self._send_to_step_up(asked, answer)
             case ChooseAccount():
                 return self._ask_for_account(asked, answer)
         return self._grant(asked, redirect_uri)
@@ -244,8 +244,9 @@ class AuthorizationView(ToolkitAuthorizationView):
             return response
         return HttpResponseRedirect(self._sign_in_url(asked))
 
-    def _send_to_step_up(self, asked: Asked) -> HttpResponse:
+    def _send_to_step_up(self, asked: Asked, answer: StepUp) -> HttpResponse:
         query = {
+            "level": answer.level.value,
             "next": self._back_here(asked.returned),
             "otherwise": self._back_here(asked.returned.having_declined()),
         }

@@ -36,7 +36,7 @@ class DeviceConfirmView(ToolkitDeviceConfirmView):
         party = relying_party(device.client_id)
         if sign_in is not None and form.cleaned_data.get("action") != "deny" and not party.takes(sign_in.level):
             # There is no request to refuse and nobody to tell: the user adds what is missing, and approves then.
-            query = urlencode({"next": self.request.get_full_path()})
+            query = urlencode({"level": party.minimum_level, "next": self.request.get_full_path()})
             return HttpResponseRedirect(f"{reverse('tap_provider:step_up')}?{query}")
         with transaction.atomic():  # a device that is approved without a context would outlive the sign-in
             response: HttpResponse = super().form_valid(form)
