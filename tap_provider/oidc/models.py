@@ -108,8 +108,14 @@ class RelyingParty(models.Model):
     def __str__(self) -> str:
         return self.client_id
 
-    def takes(self, level: str) -> bool:
-        """Tell whether a sign-in of this level is as strong as this client's minimum."""
+    def takes(self, sign_in: SignIn | None) -> bool:
+        """Tell whether a sign-in is as strong as this client's minimum; one that nobody knows by what it was is not."""
+        if not self.minimum_level:
+            return True
+        return sign_in is not None and bool(sign_in.methods) and self.takes_level(sign_in.level)
+
+    def takes_level(self, level: str) -> bool:
+        """Tell whether this level is as high as this client's minimum."""
         return not self.minimum_level or Level(level).rank >= Level(self.minimum_level).rank
 
 

@@ -79,7 +79,7 @@ class TokenEndpointValidator(OAuth2Validator):
 
     def validate_user(self, username: str, password: str, client: Any, request: Any, *args: Any, **kw: Any) -> bool:
         """Refuse the password grant where a password is less than the client's minimum (RFC 6749 §4.3)."""
-        if not relying_party(client.client_id).takes(Level.SINGLE_FACTOR):
+        if not relying_party(client.client_id).takes_level(Level.SINGLE_FACTOR):
             return False
         return bool(super().validate_user(username, password, client, request, *args, **kw))
 
@@ -153,8 +153,7 @@ def _is_good(sign_in: SignIn | None, request: Any) -> bool:
 
 def _is_strong_enough(sign_in: SignIn | None, client: Any) -> bool:
     """Tell whether the client's minimum, which may have been raised since, allows what needs no new authorization."""
-    level = Level.SINGLE_FACTOR if sign_in is None else sign_in.level
-    return relying_party(client.client_id).takes(level)
+    return relying_party(client.client_id).takes(sign_in)
 
 
 def _take_up_device(request: Any) -> None:

@@ -40,6 +40,7 @@ from .conftest import (
     Party,
     deactivate,
     is_sign_in_page,
+    session_from_before,
     sign_in_of,
     sign_in_with_passkey,
     sign_in_with_password,
@@ -645,3 +646,16 @@ def test_device__is_not_approved_from_a_sign_in_weaker_than_its_clients_minimum(
     robins_full_session.post(url, {"action": "accept"})
     device.refresh_from_db()
     assert device.status == device.AUTHORIZED
+
+
+def test_device__is_not_approved_from_an_adopted_session_where_its_client_has_a_minimum(
+    robin: Any, device: Any
+) -> None:
+    """Nobody knows by what it was: not even that the weakest level was reached."""
+    RelyingParty.objects.update_or_create(client_id=device.client_id, defaults={"minimum_level": "single_factor"})
+    browser = session_from_before(robin)
+    browser.post("/o/device/", {"user_code": device.user_code})
+    response = browser.post(f"/o/device-confirm/{device.client_id}/{device.user_code}", {"action": "accept"})
+    assert response.headers["Location"].startswith("/account/sign-in/step-up/")
+    device.refresh_from_db()
+    assert device.status == device.AUTHORIZATION_PENDING

@@ -34,7 +34,7 @@ class DeviceConfirmView(ToolkitDeviceConfirmView):
     def form_valid(self, form: Form) -> HttpResponse:
         sign_in, device = sign_in_of_session(self.request), self.get_object()
         party = relying_party(device.client_id)
-        if sign_in is not None and form.cleaned_data.get("action") != "deny" and not party.takes(sign_in.level):
+        if sign_in is not None and form.cleaned_data.get("action") != "deny" and not party.takes(sign_in):
             # There is no request to refuse and nobody to tell: the user adds what is missing, and approves then.
             query = urlencode({"level": party.minimum_level, "next": self.request.get_full_path()})
             return HttpResponseRedirect(f"{reverse('tap_provider:step_up')}?{query}")
