@@ -231,7 +231,7 @@ def _recent_enough(asked: Asked) -> Answer | None:
     if most is None:
         return None
     if at is None:
-        return SignInAnew(in_vain=SignInAnew.silently)
+        return SignInAnew()
     # Just signed in for this request: that takes a moment, and so does reading the consent page. Nothing else is new
     # enough for 0, whatever a clock says.
     if asked.returned.is_newer(asked.sign_in) and asked.now - at <= MOMENT:

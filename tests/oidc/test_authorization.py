@@ -711,6 +711,14 @@ def test_login_hint__of_somebody_else_is_a_choice(full: Client, kim: Any, intran
 
 
 @pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
+def test_login_hint__whoever_signs_in_for_it_has_chosen(kim: Any, intranet: Party) -> None:
+    """Who was not signed in, and signs in as somebody else than was hinted at, is not asked once more."""
+    browser = Client()
+    back = sign_in_again(browser, browser.get(intranet.request(login_hint="admin").url)).headers["Location"]
+    assert "code" in answer_of(browser.get(back))
+
+
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_login_hint__is_filled_in_on_the_sign_in_page(intranet: Party) -> None:
     browser, hint = Client(), '"><script>@example.test'
     response = browser.get(intranet.request(login_hint=hint).url)
