@@ -87,6 +87,10 @@ def essential(*values: str) -> str:
     return json.dumps({"id_token": {"acr": {"essential": True, "values": list(values)}}})
 
 
+def voluntary(*values: str) -> str:
+    return json.dumps({"id_token": {"acr": {"values": list(values)}}})
+
+
 @pytest.fixture
 def app(kim: Any) -> TOTPDevice:
     return TOTPDevice.objects.create(user=kim, confirmed=True, name="app")
@@ -481,6 +485,17 @@ def test_acr_values__a_raised_context_does_not_outlive_max_age(full: Client, int
     assert is_sign_in_page(full.get(intranet.request(acr_values=MULTI_FACTOR_ACR, max_age="60").url))
 
 
+@pytest.mark.compliance("OpenID Connect Core 1.0 §5.5.1.1")
+def test_voluntary_acr__a_step_up_is_offered_and_may_be_declined(
+    full: Client, intranet: Party, app: TOTPDevice
+) -> None:
+    asked = intranet.request(claims=voluntary(MULTI_FACTOR_ACR))
+    offer = full.get(asked.url)
+    assert is_step_up_page(offer)
+    assert claims_of(intranet, full, asked, otherwise_of(offer))["acr"] == PASSWORD_ACR
+    assert "code" in answer_of(full.get(intranet.request(claims=voluntary(PHISHING_RESISTANT_ACR)).url))
+
+
 @pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
 def test_acr_values__the_offer_may_be_declined(full: Client, intranet: Party, app: TOTPDevice) -> None:
     asked = intranet.request(acr_values=MULTI_FACTOR_ACR)
@@ -524,12 +539,17 @@ def test_acr_values__of_the_client_hold_where_the_request_says_none(
         (["urn:unknown", MULTI_FACTOR_ACR], MULTI_FACTOR_ACR),
     ],
 )
-@pytest.mark.parametrize("how", ["acr_values", "claims"])
+@pytest.mark.parametrize("how", ["acr_values", "essential", "voluntary"])
 def test_acr__the_strongest_acceptable_that_was_reached_is_told(
     wanted: list[str], told: str, how: str, kim: Any, intranet: Party
 ) -> None:
     browser = sign_in_with_passkey(kim)
-    asked = intranet.request(**{how: " ".join(wanted) if how == "acr_values" else essential(*wanted)})
+    asking = {
+        "acr_values": {"acr_values": " ".join(wanted)},
+        "essential": {"claims": essential(*wanted)},
+        "voluntary": {"claims": voluntary(*wanted)},
+    }
+    asked = intranet.request(**asking[how])
     tokens = intranet.read(
         intranet.exchange(answer_of(browser.get(asked.url))["code"], asked), nonce=asked.query["nonce"]
     )
