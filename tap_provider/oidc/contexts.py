@@ -11,7 +11,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from django.db import connections, router, transaction
+from django.db import IntegrityError, connections, router, transaction
 from django.db.models import Exists, OuterRef, Q
 from oauth2_provider.models import (
     get_access_token_model,
@@ -68,10 +68,14 @@ def remember_code(code: str, sign_in: SignIn, *, client_id: str, now: datetime, 
     CodeContext.objects.create(digest=digest_of(code), **told, **_snapshot(sign_in))
 
 
-def use_up(returned: str, sign_in: SignIn, *, client_id: str, now: datetime) -> None:
-    """Note that a return has brought an answer without a code. Raises IntegrityError if it was used before."""
-    with transaction.atomic():
-        remember_code(f"no code: {returned}", sign_in, client_id=client_id, now=now, returned=returned)
+def use_up(returned: str, sign_in: SignIn, *, client_id: str, now: datetime) -> bool:
+    """Note that a return has brought an answer without a code; False if it was used before."""
+    try:
+        with transaction.atomic():
+            remember_code(f"no code: {returned}", sign_in, client_id=client_id, now=now, returned=returned)
+    except IntegrityError:
+        return False
+    return True
 
 
 def remember_tokens(

@@ -1152,6 +1152,21 @@ def test_prompt_login__a_return_that_another_window_uses_up_just_now_is_an_error
     assert SignIn.objects.exists()  # a transaction around the request goes on
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:oauth2_provider")
+@pytest.mark.compliance("OpenID Connect Core 1.0 §3.1.2.1")
+def test_prompt_login__without_a_code_gets_through_the_consent_page(
+    full: Client, make_party: Callable[..., Party]
+) -> None:
+    with toolkit_settings(COMPLIANT_BCP_RFC9700_IMPLICIT_GRANT=False):
+        party = make_party("implicit", authorization_grant_type="implicit", skip_authorization=False)
+        asked = party.request(response_type="id_token", prompt="login", code_challenge=None, code_challenge_method=None)
+        back = sign_in_again(full, full.get(asked.url)).headers["Location"]
+        assert full.get(back).status_code == full.get(back).status_code == 200  # reading it uses nothing up
+        fields = {**asked.query, "allow": "Authorize"}
+        assert "id_token=" in full.post(back, fields).headers["Location"]
+        assert is_sign_in_page(full.post(back, fields))
+
+
 @pytest.mark.compliance("RFC 8707 §2")
 @pytest.mark.parametrize("resource", ["http://[", "http://[::1"])
 def test_resource__that_is_no_address_is_invalid(

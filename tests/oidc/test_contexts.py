@@ -34,6 +34,7 @@ from tap_provider.oidc.contexts import (
     sign_in_of_code,
     sign_in_of_token,
     sweep,
+    use_up,
 )
 from tap_provider.oidc.models import CodeContext, TokenContext
 from tap_provider.policy import change_policy
@@ -156,6 +157,12 @@ def test_sign_in_of_token__knows_nothing_of_others(by_password: SignIn) -> None:
     assert sign_in_of_token("another") is None
     assert sign_in_of_token("") is None
     assert sign_in_of_code("access") is None
+
+
+def test_use_up__of_a_return_is_once(by_password: SignIn) -> None:
+    told = [use_up("the return", by_password, client_id="intranet", now=NOW) for _ in range(2)]
+    assert told == [True, False]
+    assert CodeContext.objects.count() == 1
 
 
 def test_remember_tokens__keeps_the_first_sign_in_of_a_token(

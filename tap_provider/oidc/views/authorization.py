@@ -14,7 +14,6 @@ from django import forms
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import BadRequest, SuspiciousOperation
-from django.db import IntegrityError
 from django.http import HttpResponseRedirect, QueryDict
 from django.http.multipartparser import MultiPartParserError
 from django.shortcuts import render, resolve_url
@@ -213,22 +212,15 @@ class AuthorizationView(ToolkitAuthorizationView):
                 return self._send_to_step_up(asked, answer)
             case ChooseAccount():
                 return self._ask_for_account(asked, answer)
-        return self._grant(asked, redirect_uri)
+        self._grant(asked)
+        return None
 
-    def _grant(self, asked: Asked, redirect_uri: str) -> HttpResponse | None:
+    def _grant(self, asked: Asked) -> None:
         assert asked.sign_in is not None  # noqa: S101 the tables have asked
         asked.sign_in.told_acr = asked.acr
         moment = current_moment.get()
         assert moment is not None  # noqa: S101 set by `dispatch`
         moment.is_granted, moment.returned, moment.client = True, asked.returned.id, asked.application
-        if not asked.returned.id or "code" in self.asked_for.text("response_type").split():
-            return None
-        try:
-            use_up(asked.returned.id, asked.sign_in, client_id=asked.application.client_id, now=asked.now)
-        except IntegrityError:  # by another tab just now
-            used = Refuse("login_required", "Another window has used this sign-in for its answer.")
-            return self._refuse(used, redirect_uri=redirect_uri, application=asked.application)
-        return None
 
     def _refuse(self, refusal: Refuse, *, redirect_uri: str, application: Any) -> HttpResponse:
         state = None if "state" in self.asked_for.repeated else self.asked_for.text("state") or None
@@ -300,10 +292,22 @@ class AuthorizationView(ToolkitAuthorizationView):
         # Nothing is refused here: `credentials` may be what was posted, and only the toolkit checks its redirect URI.
         if request.method != "POST" and "consent" in self.asked_for.prompt:
             raise _ConsentWanted
+        self._use_up_return()
         resources = self.asked_for.query.getlist("resource")  # as a list, whatever of it was posted
         carried = {**credentials, ATTRIBUTE: self.sign_in, "resource": credentials.get("resource") or resources}
         kept = self._cut(scopes.split()) or scopes.split()  # where nothing remains, the validator says so
         return super().create_authorization_response(request, " ".join(kept), carried, allow)
+
+    def _use_up_return(self) -> None:
+        """Use up the return where no code will (`validator.save_authorization_code`): it brings one answer."""
+        moment = current_moment.get()
+        if moment is None or not moment.returned or "code" in self.asked_for.text("response_type").split():
+            return
+        assert moment.sign_in is not None and moment.client is not None  # noqa: S101, PT018 it was granted
+        if not use_up(moment.returned, moment.sign_in, client_id=moment.client.client_id, now=timezone.now()):
+            credentials = self.validated[1]
+            error = CustomOAuth2Error(error="login_required", state=credentials.get("state"))
+            raise OAuthToolkitError(error=error, redirect_uri=credentials["redirect_uri"])
 
     def redirect(self, redirect_to: str, application: Any) -> HttpResponse:
         """Answer the client: naming the issuer in errors too (RFC 9207 §2), in the response mode that it asked for."""
