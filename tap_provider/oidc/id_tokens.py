@@ -6,19 +6,25 @@ import json
 from base64 import urlsafe_b64decode
 from typing import Any
 
+BY_SECRET = "HS"  # noqa: S105 RFC 7518 §3.1: HS256 and its like
+
 
 def unverified_claims(token: str) -> dict[str, Any] | None:
-    """Return the claims of what looks like a signed ID token; None for anything that the toolkit would choke on.
+    """Return the claims of what looks like an ID token that only this provider could have signed; None for all else.
+
+    One that is signed by a secret (HS256) may be its client's own work, and name whatever user, sign-in and end it
+    likes: to its client it proves something, to us nothing. Nor does it return what the toolkit would choke on.
 
     The signature is the toolkit's to check. It looks for the key by `aud`, whatever that is.
     """
     try:
         header, payload, _ = (_decode(part) for part in token.split("."))
-        claims = json.loads(payload)
-        readable = isinstance(json.loads(header), dict) and isinstance(claims, dict)
+        told, claims = json.loads(header), json.loads(payload)
     except (ValueError, RecursionError):
         return None
-    return claims if readable and _is_audience(claims.get("aud")) else None
+    if not isinstance(told, dict) or str(told.get("alg", "")).startswith(BY_SECRET) or not isinstance(claims, dict):
+        return None
+    return claims if _is_audience(claims.get("aud")) else None
 
 
 def _decode(part: str) -> bytes:

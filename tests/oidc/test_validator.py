@@ -7,9 +7,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings as django_settings
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
 from django.utils import timezone
+from joserfc import jwt
+from joserfc.jwk import OctKey, RSAKey
 from oauth2_provider.models import (
     get_access_token_model,
     get_application_model,
@@ -501,6 +504,32 @@ def test_validate_bearer_token__holds_at_every_resource_of_the_site(
     end_by(way, holder)
 
     assert ask_resource(tokens.access_token).status_code == 403
+
+
+def test_validate_id_token__signed_by_its_clients_own_secret_proves_nothing(
+    full: Client, intranet: Party, make_party: Callable[..., Party]
+) -> None:
+    """Such a client can write whatever it likes into one: another client's `jti`, and neither sign-in nor end."""
+    secret = "a secret of at least thirty-two characters"
+    party = make_party("by-secret", algorithm="HS256", client_secret=secret, hash_client_secret=False)
+    key = RSAKey.import_key(django_settings.OAUTH2_PROVIDER["OIDC_RSA_PRIVATE_KEY"])
+    theirs = jwt.decode(intranet.tokens(full).response["id_token"], key, algorithms=["RS256"]).claims
+    forged = {"iss": theirs["iss"], "sub": theirs["sub"], "aud": party.client_id, "jti": theirs["jti"]}
+
+    token = jwt.encode({"alg": "HS256", "typ": "JWT"}, forged, OctKey.import_key(secret))
+
+    assert ask_resource(token).status_code == 403
+
+
+@pytest.mark.parametrize("algorithm", ["", "HS256"])
+def test_validate_id_token__for_a_client_that_has_none_is_refused(
+    algorithm: str, full: Client, intranet: Party
+) -> None:
+    """Anybody can write a client's name into `aud`; the toolkit would answer with a server error."""
+    id_token = intranet.tokens(full).response["id_token"]
+    get_application_model().objects.update(algorithm=algorithm)
+
+    assert ask_resource(id_token).status_code == 403
 
 
 @pytest.mark.parametrize("way", ["pass_revoked", "user_deactivated", "deadline_passed"])
