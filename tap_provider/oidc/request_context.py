@@ -22,6 +22,7 @@ ATTRIBUTE = "tap_sign_in"
 CODE_DIGEST = "tap_code_digest"
 GRANT = "tap_grant"
 EXCHANGED = "tap_exchanged"
+JUDGED_LATER = "tap_judged_later"
 
 
 @dataclass
@@ -78,6 +79,16 @@ def put_exchanged(oauth_request: Any, grant: Any) -> None:
 def exchanged(oauth_request: Any) -> Any | None:
     """Return the grant that this request has presented as a valid authorization code."""
     return oauth_request.__dict__.get(EXCHANGED)
+
+
+def judge_later(oauth_request: Any) -> None:
+    """Note that whoever asks about a token refuses by itself what a pass does not open (`resource_server`)."""
+    oauth_request.__dict__[JUDGED_LATER] = True
+
+
+def is_judged_later(oauth_request: Any) -> bool:
+    """Tell whether the asker judges what a pass opens; what a client sends by that name is not there."""
+    return oauth_request.__dict__.get(JUDGED_LATER) is True
 
 
 _signed_just_now: ContextVar[tuple[str, Any] | None] = ContextVar("tap_signed_just_now", default=None)

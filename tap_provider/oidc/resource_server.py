@@ -27,6 +27,7 @@ from ..authentication_context import AuthenticationContext, context_of
 from ..conf import settings
 from ..models import Level
 from . import request_context
+from .validator import REGISTRATION_SCOPE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 REALM = "api"
-REGISTRATION_SCOPE = "method_registration"
 
 
 @dataclass(frozen=True)
@@ -172,6 +172,7 @@ def presented_token(request: HttpRequest) -> PresentedToken:
         # RFC 6750 §3.1: who has shown nothing is told nothing of errors.
         raise AccessRefused(None, "An access token is required.")
     asked = OAuthRequest(request.build_absolute_uri().partition("?")[0], http_method=str(request.method))
+    request_context.judge_later(asked)  # by the demand, which knows whether it is one for registration
     if not oauth2_settings.OAUTH2_VALIDATOR_CLASS().validate_bearer_token(token, [], asked):
         raise AccessRefused("invalid_token", "The access token is not valid, or not any more.")
     sign_in = request_context.take(asked)

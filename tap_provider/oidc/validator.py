@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from ..models import SignIn
 
-REGISTRATION_SCOPES = frozenset({"openid", "profile", "email", "method_registration"})
+REGISTRATION_SCOPE = "method_registration"
+REGISTRATION_SCOPES = frozenset({"openid", "profile", "email", REGISTRATION_SCOPE})
 """All that a client is granted from a registration-only session."""
 
 
@@ -105,7 +106,9 @@ class TapOAuth2Validator(TokenEndpointValidator):
             return False
         sign_in = None if request.user is None else sign_in_of_token(token, user=request.user)
         request_context.put(request, sign_in)
-        return is_token_live(sign_in, request.user, now=timezone.now()) or _refuse(request)
+        if not is_token_live(sign_in, request.user, now=timezone.now()):
+            return _refuse(request)
+        return _reaches(sign_in, scopes) or request_context.is_judged_later(request) or _refuse_pass(request)
 
     def validate_id_token(self, token: str, scopes: Any, request: Any) -> bool:
         """The toolkit takes an ID token for a bearer token too: it ends with the sign-in that it names."""
@@ -121,7 +124,9 @@ class TapOAuth2Validator(TokenEndpointValidator):
             good = sid is None and bool(request.user.is_active)
         else:
             good = sign_in.user_id == request.user.pk and is_live(sign_in, now=timezone.now())
-        return good or _refuse(request)
+        if not good:
+            return _refuse(request)
+        return _reaches(sign_in, scopes) or _refuse_pass(request)
 
     # What is told of the user.
 
@@ -143,9 +148,29 @@ class TapOAuth2Validator(TokenEndpointValidator):
         return [*super().get_discovery_claims(request), *of_user, "acr", "amr", "auth_time", "sid"]
 
 
+def _reaches(sign_in: SignIn | None, scopes: Any) -> bool:
+    """Tell whether tokens of this sign-in open what demands these scopes: what a pass opens is registration only.
+
+    Userinfo demands `openid` and nothing else. What demands no scope is not for registration. The toolkit's
+    authentication backend, by which a token opens a session, is of that kind.
+    """
+    if sign_in is None or not sign_in.is_registration_only:
+        return True
+    demanded = list(scopes or ())
+    return REGISTRATION_SCOPE in demanded or demanded == ["openid"]
+
+
 def _refuse(request: Any) -> bool:
+    return _refuse_with(request, "invalid_token", _("The sign-in behind it has ended."))
+
+
+def _refuse_pass(request: Any) -> bool:
+    return _refuse_with(request, "insufficient_scope", _("It opens the registration of sign-in methods only."))
+
+
+def _refuse_with(request: Any, error: str, description: Any) -> bool:
     request.user = request.client = request.access_token = None
-    request.oauth2_error = {"error": "invalid_token", "error_description": _("The sign-in behind it has ended.")}
+    request.oauth2_error = {"error": error, "error_description": description}
     return False
 
 

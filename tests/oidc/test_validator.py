@@ -20,7 +20,7 @@ from oauth2_provider.models import (
     get_id_token_model,
     get_refresh_token_model,
 )
-from oauth2_provider.views.generic import ProtectedResourceView
+from oauth2_provider.views.generic import ProtectedResourceView, ScopedProtectedResourceView
 from oauthlib.common import Request
 from oauthlib.oauth2.rfc6749.errors import InvalidGrantError, OAuth2Error
 
@@ -490,20 +490,52 @@ class Resource(ProtectedResourceView):
         return HttpResponse(str(request.resource_owner))
 
 
-def ask_resource(token: str) -> Any:
-    return Resource.as_view()(RequestFactory().get("/resource/", headers={"authorization": f"Bearer {token}"}))
+class ScopedResource(ScopedProtectedResourceView):
+    """The same, and it demands scopes."""
+
+    def get(self, request: Any) -> HttpResponse:
+        return HttpResponse(str(request.resource_owner))
+
+
+def ask_resource(token: str, *scopes: str) -> Any:
+    view = ScopedResource.as_view(required_scopes=list(scopes)) if scopes else Resource.as_view()
+    return view(RequestFactory().get("/resource/", headers={"authorization": f"Bearer {token}"}))
 
 
 @pytest.mark.parametrize("way", ["pass_revoked", "user_deactivated", "deadline_passed"])
 def test_validate_bearer_token__holds_at_every_resource_of_the_site(
     way: str, holder: Client, portal: Party, end_by: Callable[[str, Client], None]
 ) -> None:
-    tokens = portal.tokens(holder)
-    assert ask_resource(tokens.access_token).status_code == 200
+    tokens = portal.tokens(holder, scope=REGISTRATION_SCOPE)
+    assert ask_resource(tokens.access_token, "method_registration").status_code == 200
 
     end_by(way, holder)
 
-    assert ask_resource(tokens.access_token).status_code == 403
+    assert ask_resource(tokens.access_token, "method_registration").status_code == 403
+
+
+@pytest.mark.parametrize("kind", ["access_token", "id_token"])
+@pytest.mark.parametrize("scopes", [(), ("email",), ("openid", "email")])
+def test_validate_bearer_token__of_a_registration_only_session_opens_nothing_but_registration(
+    kind: str, scopes: tuple[str, ...], holder: Client, portal: Party
+) -> None:
+    token = portal.tokens(holder, scope=REGISTRATION_SCOPE).response[kind]
+
+    assert ask_resource(token, *scopes).status_code == 403
+    assert ask_resource(token, "method_registration").status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["access_token", "id_token"])
+def test_validate_bearer_token__of_a_registration_only_session_does_not_sign_in_by_the_toolkits_backend(
+    kind: str, holder: Client, portal: Party, settings: Any
+) -> None:
+    """That backend takes whoever shows a token for its user, at any form that calls `authenticate()`."""
+    settings.AUTHENTICATION_BACKENDS = [*settings.AUTHENTICATION_BACKENDS, "oauth2_provider.backends.OAuth2Backend"]
+    browser = Client(headers={"authorization": f"Bearer {portal.tokens(holder).response[kind]}"})
+
+    browser.post("/account/sign-in/", {"upn": "nobody@example.test", "password": "guessed"})
+
+    assert "_auth_user_id" not in browser.session
 
 
 def test_validate_id_token__signed_by_its_clients_own_secret_proves_nothing(
