@@ -19,6 +19,9 @@ E102 = "tap_provider.E102"  # the toolkit's view instead of ours
 W103 = "tap_provider.W103"  # the scope `method_registration` is not offered
 E104 = "tap_provider.E104"  # the hasher of client secrets is missing among the password hashers, or is their first
 W105 = "tap_provider.W105"  # client secrets are hashed like passwords
+W106 = "tap_provider.W106"  # the toolkit's backend signs in whoever shows an access token
+
+TOKEN_BACKEND = "oauth2_provider.backends.OAuth2Backend"  # noqa: S105 a path, no token
 
 VIEWS = {
     "oauth2_provider:authorize": views.AuthorizationView,
@@ -40,6 +43,7 @@ def register_all() -> None:
     register(Tags.security)(check_validator)
     register(Tags.security)(check_scopes)
     register(Tags.security)(check_client_secrets)
+    register(Tags.security)(check_token_backend)
     register(Tags.urls)(check_views)
 
 
@@ -81,6 +85,13 @@ def check_client_secrets(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         )
         return [CheckWarning("Client secrets are hashed as slowly as passwords.", hint=hint, id=W105)]
     return []
+
+
+def check_token_backend(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    if TOKEN_BACKEND not in django_settings.AUTHENTICATION_BACKENDS:
+        return []
+    hint = "Take it out of AUTHENTICATION_BACKENDS, and guard views by access token one by one."
+    return [CheckWarning("Whoever shows an access token can open a session of its user.", hint=hint, id=W106)]
 
 
 def check_views(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:

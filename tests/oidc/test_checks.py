@@ -23,8 +23,10 @@ from tap_provider.oidc.checks import (
     VIEWS,
     W103,
     W105,
+    W106,
     check_client_secrets,
     check_scopes,
+    check_token_backend,
     check_validator,
     check_views,
 )
@@ -60,6 +62,15 @@ def ids(messages: list[Any]) -> list[str]:
 
 def test_checks__are_silent_on_the_example() -> None:
     assert [*check_validator(None), *check_scopes(None), *check_views(None), *check_client_secrets(None)] == []
+    assert check_token_backend(None) == []
+
+
+def test_check_token_backend__W106_where_a_token_opens_a_session(settings: Any) -> None:  # noqa: N802
+    settings.AUTHENTICATION_BACKENDS = ["oauth2_provider.backends.OAuth2Backend"]
+
+    [found] = check_token_backend(None)
+
+    assert found.id == W106 == "tap_provider.W106"
 
 
 def test_check_validator__E101_where_the_toolkits_validator_is_used() -> None:  # noqa: N802
