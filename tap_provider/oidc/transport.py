@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import ssl
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from threading import Timer
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS = 5.0
 """For everything together. A name that takes longer to look up is given up once the system's resolver returns."""
+
+GLOBAL_UNICAST = ip_network("2000::/3")  # RFC 4291 §2.4
+NAT64 = ip_network("64:ff9b::/96")  # RFC 6052 §2.1
 
 
 class NotDelivered(Exception):
@@ -51,11 +54,27 @@ def validate_uri(uri: str) -> None:
 
 
 def may_reach(address: IPv4Address | IPv6Address) -> bool:
-    """Tell whether this address is public, or in a network that the site lists."""
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    plain = mapped or address
-    is_public = plain.is_global and not plain.is_multicast
-    return is_public or any(plain in network for network in settings.backchannel_networks)
+    """Tell whether this address is public, or in a network that the site lists.
+
+    An IPv6 address that a gateway translates is as public as the IPv4 address that it stands for.
+    """
+    plain = _translated(address) or address
+    return _is_public(plain) or any(
+        known in network for network in settings.backchannel_networks for known in (address, plain)
+    )
+
+
+def _is_public(address: IPv4Address | IPv6Address) -> bool:
+    # Python tells of what is set aside (RFC 6890), older versions not of all; site-local addresses are global to it.
+    is_unicast = not address.is_multicast if isinstance(address, IPv4Address) else address in GLOBAL_UNICAST
+    return is_unicast and address.is_global
+
+
+def _translated(address: IPv4Address | IPv6Address) -> IPv4Address | None:
+    if isinstance(address, IPv4Address):
+        return None
+    by_gateway = IPv4Address(int(address) & 0xFFFFFFFF) if address in NAT64 else None
+    return address.ipv4_mapped or address.sixtofour or by_gateway
 
 
 def post_form(uri: str, fields: Mapping[str, str]) -> int:

@@ -142,7 +142,10 @@ def test_validate_uri__accepts_plain_http_to_loopback_where_the_site_lists_it(lo
 # may_reach
 
 
-@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8"])
+@pytest.mark.parametrize(
+    "address",
+    ["8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "2002:808:808::1"],
+)
 def test_may_reach__public_addresses(address: str) -> None:
     assert may_reach(ip_address(address))
 
@@ -166,6 +169,16 @@ def test_may_reach__public_addresses(address: str) -> None:
         "fc00::1",
         "fe80::1",
         "ff02::1",
+        "ff0e::1",
+        "fec0::1",
+        "::127.0.0.1",
+        "64:ff9b::127.0.0.1",
+        "64:ff9b::10.0.0.1",
+        "64:ff9b::169.254.169.254",
+        "64:ff9b:1::10.0.0.1",
+        "2002:7f00:1::",
+        "2002:a00:1::1",
+        "2001:0:a00:1::1",
     ],
 )
 def test_may_reach__no_other(address: str) -> None:
@@ -177,6 +190,7 @@ def test_may_reach__networks_that_the_site_lists(settings: Any) -> None:
 
     assert may_reach(ip_address("10.1.2.3"))
     assert may_reach(ip_address("::ffff:10.1.2.3"))
+    assert may_reach(ip_address("64:ff9b::10.1.2.3"))
     assert may_reach(ip_address("fc00::1"))
     assert not may_reach(ip_address("10.2.0.1"))
     assert not may_reach(ip_address("127.0.0.1"))
