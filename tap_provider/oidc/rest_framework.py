@@ -43,6 +43,7 @@ class AccessTokenAuthentication(BaseAuthentication):
     """
 
     def authenticate(self, request: Request) -> tuple[Any, PresentedToken] | None:
+        _vary(request)
         if bearer_token(request) is None:
             return None
         try:
@@ -82,6 +83,13 @@ def access_token_demanded(
             return True
 
     return AccessTokenDemanded
+
+
+def _vary(request: Request) -> None:
+    # A cache of Django's own would give one token's answer to another, or to none. The framework has no response yet.
+    headers = getattr((request.parser_context or {}).get("view"), "headers", None)
+    if headers is not None:
+        headers["Vary"] = ", ".join(filter(None, [headers.get("Vary"), "Authorization"]))
 
 
 def _user_of(presented: PresentedToken) -> Any:

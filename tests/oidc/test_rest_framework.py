@@ -192,6 +192,14 @@ def test_authentication__leaves_others_to_theirs(full: Client, intranet: Party) 
     assert full.get("/api/either/", headers={"authorization": "Basic eDp5"}).json()["user"] == "kim"
 
 
+@pytest.mark.parametrize("name", ["open", "any", "multi-factor", "email"])
+@pytest.mark.parametrize("has_token", [True, False])
+def test_response__varies_by_the_token(name: str, has_token: bool, full: Client, intranet: Party) -> None:
+    response = ask(name, intranet.tokens(full).access_token if has_token else None)
+
+    assert "Authorization" in response.headers["Vary"].split(", ")
+
+
 def test_permission__of_whoever_came_without_a_token_is_refused(full: Client) -> None:
     response = ask("by-session", browser=full)
 
