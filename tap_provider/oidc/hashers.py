@@ -60,6 +60,8 @@ class ClientSecretHasher(BasePasswordHasher):
         return self._encoded(password, salt)
 
     def verify(self, password: str, encoded: str) -> bool:
+        if encoded.count("$") != 2:  # an error here, and the toolkit would compare the secret with this very text
+            return False
         return constant_time_compare(self._encoded(password, self.decode(encoded)["salt"]), encoded)
 
     def decode(self, encoded: str) -> dict[str, Any]:

@@ -190,3 +190,12 @@ def test_registration_page__says_that_a_secret_is_too_weak(full: Client) -> None
     assert response.status_code == 200
     assert "112 bits" in response.content.decode()
     assert not get_application_model().objects.exists()
+
+
+@pytest.mark.parametrize("broken", ["tap_client_secret$", "tap_client_secret$salt"])
+def test_application__whose_hash_is_none_opens_to_nobody(broken: str, full: Client, intranet: Party) -> None:
+    """The toolkit takes what has no hash for a secret in clear text, however weak."""
+    get_application_model().objects.update(client_secret=broken)
+    intranet.secret = broken
+
+    assert intranet.exchange(*intranet.code(full)).status_code == 401
