@@ -7,6 +7,7 @@ whose row count decides, so that of any number of workers one sends.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from ..models import SignIn
 
     Clock = Callable[[], datetime]
+
+logger = logging.getLogger(__name__)
 
 Status = LogoutDelivery.Status
 
@@ -108,6 +111,9 @@ def _attempt(delivery: LogoutDelivery, *, now: datetime) -> Outcome:
         status = post_form(delivery.uri, {"logout_token": token})
     except (CannotSign, NotDelivered) as error:
         return Outcome(Status.WAITING, str(error))
+    except Exception as error:  # the next ones are sent all the same
+        logger.exception("A logout token could not be delivered.")
+        return Outcome(Status.WAITING, type(error).__name__)
     if status in {OK, NO_CONTENT}:  # §2.8
         return Outcome(Status.DELIVERED, str(status))
     return Outcome(Status.REFUSED if status == BAD_REQUEST else Status.WAITING, str(status))
@@ -118,7 +124,7 @@ def _note(delivery: LogoutDelivery, outcome: Outcome, *, now: datetime) -> None:
     status = Status.GIVEN_UP if outcome.status == Status.WAITING and is_last else outcome.status
     changes = {
         "status": status,
-        "last_outcome": outcome.text[:200],
+        "last_outcome": _printable(outcome.text)[:200],
         "delivered_at": now if status == Status.DELIVERED else None,
         "next_attempt_at": now + BACK_OFF[delivery.attempts - 1] if status == Status.WAITING else None,
     }
@@ -126,6 +132,11 @@ def _note(delivery: LogoutDelivery, outcome: Outcome, *, now: datetime) -> None:
         setattr(delivery, name, value)
     # Who lost the claim, because the attempt took longer than the lease, has nothing to say any more.
     LogoutDelivery.objects.waiting().filter(pk=delivery.pk, attempts=delivery.attempts).update(**changes)
+
+
+def _printable(text: str) -> str:
+    # The error may quote what the other side sent: with NUL bytes, which PostgreSQL does not store.
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def forget_client(sender: type[Any], instance: Any, **kwargs: Any) -> None:

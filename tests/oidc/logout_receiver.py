@@ -20,6 +20,7 @@ class Receiver:
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     behaviour: str = "answer"  # or "hang", "drip"
+    preface: bytes = b""  # what goes out before the answer, and is none
     requests: list[tuple[str, str, str, dict[str, list[str]]]] = field(default_factory=list)
     finished: Event = field(default_factory=Event)
 
@@ -42,6 +43,7 @@ def receiving(context: ssl.SSLContext | None = None) -> Iterator[Receiver]:
             if receiver.behaviour == "drip":
                 self.drip()
                 return
+            self.wfile.write(receiver.preface)
             self.send_response(receiver.status)
             for name, value in receiver.headers.items():
                 self.send_header(name, value)

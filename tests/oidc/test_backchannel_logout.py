@@ -503,6 +503,29 @@ def test_deliver__does_not_let_one_dead_client_stop_the_next(
     assert (counts["logout tokens waiting"], counts["logout tokens delivered"]) == (1, 1)
 
 
+def test_deliver_due__goes_on_whatever_is_wrong_with_one(
+    told: LogoutDelivery, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    with toolkit_settings(OIDC_RSA_PRIVATE_KEY="no key at all"):
+        counts = deliver_due(clock=at(NOW))
+
+    told.refresh_from_db()
+    assert (counts["logout tokens waiting"], told.last_outcome) == (1, "ValueError")
+    assert told.next_attempt_at == NOW + BACK_OFF[0]
+    assert "could not be delivered" in caplog.text
+
+
+def test_deliver_due__notes_no_bytes_that_a_client_chose(told: LogoutDelivery, receiver: Receiver) -> None:
+    """PostgreSQL does not store NUL: the error would come back at every attempt, and stop the queue."""
+    receiver.preface = b"\x00\x1b[31m\xff is no status line\r\n\r\n"
+
+    deliver_due(clock=at(NOW))
+
+    told.refresh_from_db()
+    assert "is no status line" in told.last_outcome
+    assert told.last_outcome.isprintable()
+
+
 # One worker at a time
 
 
