@@ -8,6 +8,7 @@ whose row count decides, so that of any number of workers one sends.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,7 @@ BACK_OFF = (
 
 LEASE = timedelta(minutes=2)  # a worker that died in an attempt has lost its claim after this
 AT_ONCE = 500
+FAILURES_AT_ONCE = 3
 KEEP = timedelta(days=30)
 
 OK, NO_CONTENT, BAD_REQUEST = 200, 204, 400
@@ -76,13 +78,22 @@ def queue_deliveries(sender: type[Any], sign_in: SignIn, now: datetime, **kwargs
 
 
 def deliver_due(*, clock: Clock = timezone.now) -> dict[str, int]:
-    """Attempt every delivery that is due; return how many came to which end."""
-    counts = dict.fromkeys(Status, 0)
-    due = LogoutDelivery.objects.due(now=clock()).order_by("next_attempt_at")
-    for delivery_id in list(due.values_list("pk", flat=True)[:AT_ONCE]):
+    """Attempt deliveries that are due; return how many came to which end.
+
+    A client at which several attempts have failed is left alone until the next time, so that one which lets every
+    attempt run into its time-out keeps nobody else's waiting.
+    """
+    counts, failures = dict.fromkeys(Status, 0), Counter[str]()
+    for _ in range(AT_ONCE):
+        failing = [client_id for client_id, count in failures.items() if count >= FAILURES_AT_ONCE]
+        due = LogoutDelivery.objects.due(now=clock()).exclude(client_id__in=failing).order_by("next_attempt_at")
+        delivery_id = due.values_list("pk", flat=True).first()
+        if delivery_id is None:
+            break
         delivery = deliver(delivery_id, clock=clock)
         if delivery is not None:
             counts[Status(delivery.status)] += 1
+            failures[delivery.client_id] += delivery.status in {Status.WAITING, Status.GIVEN_UP}
     return {f"logout tokens {status.value.replace('_', ' ')}": count for status, count in counts.items()}
 
 

@@ -20,7 +20,9 @@ from oauth2_provider.models import get_application_model
 
 from tap_provider.models import SignIn
 from tap_provider.oidc.backchannel_logout import (
+    AT_ONCE,
     BACK_OFF,
+    FAILURES_AT_ONCE,
     KEEP,
     LEASE,
     deliver,
@@ -501,6 +503,24 @@ def test_deliver__does_not_let_one_dead_client_stop_the_next(
     counts = deliver_due(clock=at(NOW))
 
     assert (counts["logout tokens waiting"], counts["logout tokens delivered"]) == (1, 1)
+
+
+def test_deliver_due__does_not_let_a_client_that_fails_use_up_everybodys_time(
+    told: LogoutDelivery, portal: Party, receiver: Receiver
+) -> None:
+    """One that lets each attempt run into its time-out, and signs people in and out, would have the queue to itself."""
+    row = LogoutDelivery.objects.values("subject", "names_sign_in", "created_at", "next_attempt_at").get()
+    slow = {**row, "client_id": told.client_id, "uri": "http://127.0.0.1:1/"}
+    LogoutDelivery.objects.all().delete()
+    LogoutDelivery.objects.bulk_create(LogoutDelivery(sign_in_id=uuid4(), **slow) for _ in range(AT_ONCE + 1))
+    later = NOW + MINUTE
+    row |= {"client_id": portal.client_id, "uri": receiver.uri, "next_attempt_at": later}
+    LogoutDelivery.objects.create(sign_in_id=uuid4(), **row)
+
+    counts = deliver_due(clock=at(later))
+
+    assert counts["logout tokens waiting"] == FAILURES_AT_ONCE
+    assert counts["logout tokens delivered"] == 1
 
 
 def test_deliver_due__goes_on_whatever_is_wrong_with_one(
