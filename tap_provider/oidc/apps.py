@@ -18,9 +18,10 @@ class OidcConfig(AppConfig):
 
     def ready(self) -> None:
         from django.conf import settings
-        from django.db.models.signals import post_delete
+        from django.db.models.signals import post_delete, pre_delete
         from oauth2_provider.models import get_application_model
 
+        from ..models import SignIn
         from ..sign_in import sign_in_ending
         from ..signals import sign_in_ended
         from . import backchannel_logout, checks, contexts, hashers
@@ -35,6 +36,7 @@ class OidcConfig(AppConfig):
         }
         self.deliverers: list[Callable[..., dict[str, int]]] = [backchannel_logout.deliver_due]
         sign_in_ending.connect(backchannel_logout.queue_deliveries, dispatch_uid="tap_provider_oidc.queue_deliveries")
+        pre_delete.connect(contexts.forget_sign_in, sender=SignIn, dispatch_uid="tap_provider_oidc.forget_sign_in")
         post_delete.connect(
             backchannel_logout.forget_client,
             sender=application,

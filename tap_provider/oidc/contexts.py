@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "digest_of",
+    "forget_sign_in",
     "is_live",
     "parties_to_tell",
     "remember_code",
@@ -133,6 +134,26 @@ def revoke_tokens_of_code(code_digest: str, *, client_id: str) -> None:
             refresh_token.revoke()
         access_tokens.delete()
         get_id_token_model().objects.filter(pk__in=id_tokens).delete()
+
+
+def forget_sign_in(sender: type[Any], instance: SignIn, **kwargs: Any) -> None:
+    """Receive `pre_delete` of a sign-in: what came of it goes as well, or would pass for from before the installation.
+
+    Of codes only a digest is known: whatever codes its user has waiting at these clients go.
+    """
+    tokens = TokenContext.objects.filter(sign_in=instance)
+    digests = list(tokens.values_list("digest", flat=True))
+    codes = CodeContext.objects.filter(sign_in=instance)
+    waiting = {"user": instance.user_id, "application__client_id__in": codes.values_list("client_id", flat=True)}
+    with transaction.atomic():
+        for start in range(0, len(digests), AT_ONCE):
+            of_these = {"token_checksum__in": digests[start : start + AT_ONCE]}
+            get_refresh_token_model().objects.filter(**of_these).delete()
+            get_access_token_model().objects.filter(**of_these).delete()
+        get_grant_model().objects.filter(**waiting).delete()
+        for device in get_device_grant_model().objects.filter(user=instance.user_id):
+            if codes.filter(digest=digest_of(device.device_code)).exists():
+                device.delete()
 
 
 def is_token_live(sign_in: SignIn | None, user: Any | None, *, now: datetime) -> bool:

@@ -41,7 +41,7 @@ from tap_provider.policy import change_policy
 from tap_provider.sign_in import end_sign_in
 
 from ..conftest import DAY, HOUR, MINUTE, NOW
-from .conftest import Party, counted, deactivate, sign_in_of
+from .conftest import Party, counted, deactivate, sign_in_of, sign_in_with_password
 
 
 @pytest.fixture
@@ -416,3 +416,45 @@ def test_sweep__is_run_by_the_command_line(by_password: SignIn) -> None:
     call_command("tap", "sweep", stdout=StringIO(), stderr=StringIO())
 
     assert not CodeContext.objects.exists()
+
+
+# A sign-in that is deleted, which a site does to forget
+
+
+def test_forget_sign_in__what_came_of_it_does_not_pass_for_from_before(full: Client, intranet: Party, kim: Any) -> None:
+    elsewhere = intranet.tokens(sign_in_with_password(kim))
+    tokens, (code, asked) = intranet.tokens(full), intranet.code(full)
+
+    sign_in_of(full).delete()
+
+    assert intranet.userinfo(tokens.access_token).status_code == 401
+    assert intranet.introspect(tokens.access_token) == {"active": False}
+    assert intranet.refresh(tokens.refresh_token).json() == {"error": "invalid_grant"}
+    assert intranet.exchange(code, asked).json()["error"] == "invalid_grant"
+    assert intranet.userinfo(elsewhere.access_token).status_code == 200
+
+
+def test_forget_sign_in__of_a_registration_only_session(holder: Client, portal: Party) -> None:
+    tokens = portal.tokens(holder)
+
+    SignIn.objects.all().delete()
+
+    assert portal.userinfo(tokens.access_token).status_code == 401
+
+
+def test_forget_sign_in__takes_an_approved_device_along(
+    full: Client, kim: Any, make_party: Callable[..., Party]
+) -> None:
+    device = get_device_grant_model().objects.create(
+        user=kim,
+        device_code="waiting",
+        user_code="CODE",
+        client_id="television",
+        expires=timezone.now() + MINUTE,
+        status="authorized",
+    )
+    remember_code("waiting", sign_in_of(full), client_id="television", now=timezone.now())
+
+    sign_in_of(full).delete()
+
+    assert not type(device).objects.exists()
