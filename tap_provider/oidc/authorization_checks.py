@@ -201,9 +201,10 @@ def _hinted_user(asked: Asked) -> Answer | None:
     """The user of the ID token, or of the requested `sub`: nobody else is answered for."""
     meant = [] if asked.hint is None else [{str(asked.hint.get("sub"))}]
     meant += [{str(value) for value in asked.request.claim("sub").values}] if asked.request.claim("sub").values else []
-    if not meant or all(subject_of(asked.user) in wanted for wanted in meant):
+    if not meant:
         return None
-    return ChooseAccount(may_continue=False)
+    subject = subject_of(asked.user, client=asked.application, scopes=asked.scopes)
+    return None if all(subject in wanted for wanted in meant) else ChooseAccount(may_continue=False)
 
 
 def _hinted_login(asked: Asked) -> Answer | None:

@@ -62,19 +62,36 @@ class Outcome:
 
 
 def queue_deliveries(sender: type[Any], sign_in: SignIn, now: datetime, **kwargs: Any) -> None:
-    """Receive `sign_in_ending`: note whom to tell, in the same transaction. One query, and one more if anybody is."""
+    """Receive `sign_in_ending`: note whom to tell, in the same transaction. One query, and two more if anybody is."""
+    parties = {party.client_id: party for party in parties_to_tell(sign_in)}
+    if not parties:
+        return
+    clients = {client.client_id: client for client in get_application_model().objects.filter(client_id__in=parties)}
     LogoutDelivery.objects.bulk_create(
         LogoutDelivery(
             sign_in_id=sign_in.pk,
-            subject=subject_of(sign_in.user),
+            subject=_subject_of(sign_in, client=clients.get(party.client_id)),
             client_id=party.client_id,
             uri=party.backchannel_logout_uri,
             names_sign_in=party.backchannel_logout_session_required,
             created_at=now,
             next_attempt_at=now,
         )
-        for party in parties_to_tell(sign_in)
+        for party in parties.values()
     )
+
+
+def _subject_of(sign_in: SignIn, *, client: Any | None) -> str:
+    """Return what this client knows the user as; empty where the site's own claims fail: then `sid` alone is told.
+
+    An error here would undo the ending, and leave somebody signed in who has signed out or was deactivated.
+    """
+    try:
+        with transaction.atomic():
+            return subject_of(sign_in.user, client=client)
+    except Exception:
+        logger.exception("The subject of a logout token could not be told.")
+        return ""
 
 
 def deliver_due(*, clock: Clock = timezone.now) -> dict[str, int]:

@@ -43,10 +43,11 @@ def logout_token(delivery: LogoutDelivery, *, application: Any, now: datetime) -
         "iat": issued_at,
         "exp": issued_at + int(LIFETIME.total_seconds()),
         "jti": str(uuid4()),
-        "sub": delivery.subject,
         "events": {EVENT: {}},
     }
-    if delivery.names_sign_in:
+    if delivery.subject:
+        claims["sub"] = delivery.subject
+    if delivery.names_sign_in or not delivery.subject:  # §2.4: one of them at least
         claims["sid"] = str(delivery.sign_in_id)
     try:
         return _signed(claims, application)

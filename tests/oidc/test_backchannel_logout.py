@@ -32,6 +32,7 @@ from tap_provider.oidc.backchannel_logout import (
 )
 from tap_provider.oidc.contexts import remember_code, remember_tokens
 from tap_provider.oidc.models import CodeContext, LogoutDelivery, RelyingParty, TokenContext
+from tap_provider.oidc.validator import TapOAuth2Validator
 from tap_provider.sign_in import end_sign_in, sign_in_ending
 
 from ..conftest import DAY, MINUTE, NOW, all_at_once
@@ -544,6 +545,54 @@ def test_deliver_due__notes_no_bytes_that_a_client_chose(told: LogoutDelivery, r
     told.refresh_from_db()
     assert "is no status line" in told.last_outcome
     assert told.last_outcome.isprintable()
+
+
+class PairwiseValidator(TapOAuth2Validator):
+    """A site's own: whom it tells of depends on whom it tells."""
+
+    def get_additional_claims(self, request: Any) -> dict[str, Any]:
+        assert "openid" in request.scopes
+        return {**super().get_additional_claims(request), "sub": f"{request.user.pk} at {request.client.client_id}"}
+
+
+class BrokenValidator(TapOAuth2Validator):
+    """A site's own, whose claims cannot be told without a request of the client's."""
+
+    def get_additional_claims(self, request: Any) -> dict[str, Any]:
+        return {"device": request.headers["X-Device"]}
+
+
+def test_queue__names_the_user_as_the_sites_claims_do_to_this_client(
+    kim: Any, full: Client, intranet: Party, receiver: Receiver
+) -> None:
+    listen(intranet, receiver.uri)
+    with toolkit_settings(OAUTH2_VALIDATOR_CLASS=f"{__name__}.PairwiseValidator"):
+        tokens = intranet.tokens(full)
+        introspected = intranet.introspect(tokens.access_token)["sub"]
+        end(sign_in_of(full))
+    deliver_due()
+
+    _, claims = read(receiver.tokens[0], intranet)
+    assert claims["sub"] == tokens.claims["sub"] == introspected == f"{kim.pk} at intranet"
+
+
+@pytest.mark.parametrize("names_sign_in", [True, False])
+def test_queue__an_error_in_the_sites_claims_keeps_nobody_signed_in(
+    names_sign_in: bool, kim: Any, full: Client, intranet: Party, receiver: Receiver
+) -> None:
+    """Back-Channel Logout 1.0 §2.4: `sub`, `sid` or both."""
+    listen(intranet, receiver.uri, backchannel_logout_session_required=names_sign_in)
+    intranet.tokens(full)
+    sign_in = sign_in_of(full)
+    with toolkit_settings(OAUTH2_VALIDATOR_CLASS=f"{__name__}.BrokenValidator"):
+        deactivate(kim)
+    deliver_due()
+
+    sign_in.refresh_from_db()
+    assert sign_in.ended_at is not None
+    _, claims = read(receiver.tokens[0], intranet)
+    assert claims["sid"] == str(sign_in.pk)
+    assert "sub" not in claims
 
 
 # One worker at a time

@@ -60,7 +60,8 @@ def _told_of(token: Any, sign_in: SignIn | None) -> dict[str, Any]:
     if token.application is not None:
         told["client_id"] = token.application.client_id
     if token.user is not None:
-        told |= {"sub": subject_of(token.user), "username": token.user.get_username()}
+        subject = subject_of(token.user, client=token.application, scopes=token.scope.split())
+        told |= {"sub": subject, "username": token.user.get_username()}
     if token.resource:  # RFC 8707
         told["aud"] = token.resource
     if sign_in is not None:
