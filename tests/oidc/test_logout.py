@@ -198,6 +198,13 @@ def test_anonymous__is_asked_before_anything_ends(full: Client, intranet: Party)
 
 
 @pytest.mark.compliance("OpenID Connect RP-Initiated Logout 1.0 §2")
+def test_anonymous__is_asked_on_a_page_that_nobody_keeps(full: Client, intranet: Party) -> None:
+    page = Client().get(LOGOUT, {"id_token_hint": hint_of(intranet, full)})
+
+    assert "no-store" in page.headers["Cache-Control"]
+
+
+@pytest.mark.compliance("OpenID Connect RP-Initiated Logout 1.0 §2")
 def test_anonymous__who_does_not_confirm_ends_nothing(full: Client, intranet: Party) -> None:
     response = Client().post(LOGOUT, {"id_token_hint": hint_of(intranet, full)})
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.utils import timezone
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import cache_control
 from oauth2_provider.exceptions import (
     ClientIdMissmatch,
     InvalidIDTokenError,
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
 
+@method_decorator(
+    cache_control(no_store=True), name="dispatch"
+)  # the page holds the hint, by which a session can be signed out
 class RPInitiatedLogoutView(ToolkitRPInitiatedLogoutView):
     """Ends this session's sign-in; for an anonymous visitor, after asking, the one that a hint names."""
 
