@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from django.dispatch import Signal
     from django.utils.functional import _StrOrPromise
 
     from ..policy import ResolvedPolicy
@@ -91,7 +90,15 @@ def remove_method(*, sign_in: SignIn, own: OwnMethod, client: Client, now: datet
             raise ChangeRefused(reason, code="last_method")
         _remove(sign_in, own)
         _record(AuditEvent.Kind.METHOD_REMOVED, sign_in, own, client=client, now=now)
-        _tell(signals.method_removed, sign_in, own)
+        signals.send_after_commit(
+            signals.method_removed,
+            sender=type(own.kind),
+            user=sign_in.user,
+            kind=own.kind.slug,
+            method_id=own.method.id,
+            name=own.method.name,
+            sign_in=sign_in,
+        )
 
 
 def lose_method(
@@ -115,7 +122,16 @@ def lose_method(
                 actor=sign_in.user,
             )
             _record(AuditEvent.Kind.METHOD_LOST, sign_in, lost, client=client, now=now, ended=made_with)
-            _tell(signals.method_lost, sign_in, lost, ended=made_with)
+            signals.send_after_commit(
+                signals.method_lost,
+                sender=type(lost.kind),
+                user=sign_in.user,
+                kind=lost.kind.slug,
+                method_id=lost.method.id,
+                name=lost.method.name,
+                sign_in=sign_in,
+                ended=made_with,
+            )
             ended += made_with
     return ended
 
@@ -195,18 +211,4 @@ def _record(
         method_kind=kind,
         method_id=method_id,
         **detail,
-    )
-
-
-def _tell(signal: Signal, sign_in: SignIn, own: OwnMethod, **payload: Any) -> None:
-    kind, method_id = own.key
-    signals.send_after_commit(
-        signal,
-        sender=type(own.kind),
-        user=sign_in.user,
-        kind=kind,
-        method_id=method_id,
-        name=own.method.name,
-        sign_in=sign_in,
-        **payload,
     )
