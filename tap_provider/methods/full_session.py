@@ -14,6 +14,7 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 from django.core.exceptions import MultipleObjectsReturned, ObjectDoesNotExist
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
+from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 PENDING_KEY = "tap_provider_second_factor"
 PENDING_FOR = timedelta(minutes=10)
 
+TOKEN_BACKEND = "oauth2_provider.backends.OAuth2Backend"  # noqa: S105 a path; whether it is installed or not
 OTP_DEVICE_KEY = "otp_device_id"  # django-otp's, which may not be installed
 _DJANGOS_KEYS = {SESSION_KEY, BACKEND_SESSION_KEY, HASH_SESSION_KEY}
 
@@ -73,7 +75,7 @@ def sign_in_with_password(request: HttpRequest, *, upn: str, password: str, now:
         user = authenticate(request, username=username, password=password)
     except ValueError:  # a lone surrogate, which no hasher can encode
         user = None
-    if user is None:
+    if user is None or _is_by_token(user.backend):
         record_refusal(request, named, reason="password", now=now)
         raise SignInRefused(_("That user name and password do not match."), code="password_not_accepted")
     take_back(attempt)
@@ -89,6 +91,13 @@ def sign_in_with_password(request: HttpRequest, *, upn: str, password: str, now:
         "hash": _session_hash(user),
     }
     return False
+
+
+def _is_by_token(backend: str) -> bool:
+    # django-oauth-toolkit's backend takes any access token in the request for a proof, whatever was typed: each relying
+    # party would be its users at this page.
+    classes = import_string(backend).__mro__
+    return any(f"{known.__module__}.{known.__qualname__}" == TOKEN_BACKEND for known in classes)
 
 
 def _whom(typed: str) -> Any | None:

@@ -538,6 +538,26 @@ def test_validate_bearer_token__of_a_registration_only_session_does_not_sign_in_
     assert "_auth_user_id" not in browser.session
 
 
+@pytest.mark.parametrize("way", ["header", "body"])
+@pytest.mark.parametrize("first", [True, False], ids=["listed_first", "listed_last"])
+def test_sign_in__an_access_token_is_no_password(
+    way: str, first: bool, full: Client, kim: Any, intranet: Party, settings: Any
+) -> None:
+    """Or each relying party that holds one would be its user at our sign-in page."""
+    token, backends = intranet.tokens(full).access_token, settings.AUTHENTICATION_BACKENDS
+    toolkits = ["oauth2_provider.backends.OAuth2Backend"]
+    settings.AUTHENTICATION_BACKENDS = toolkits + backends if first else backends + toolkits
+    headers, extra = ({"authorization": f"Bearer {token}"}, {}) if way == "header" else ({}, {"access_token": token})
+    browser = Client(headers=headers)
+
+    response = browser.post("/account/sign-in/", {"upn": kim.upn, "password": "guessed", **extra})
+
+    assert response.status_code == 200
+    assert "_auth_user_id" not in browser.session
+    if not first:
+        assert browser.post("/account/sign-in/", {"upn": kim.upn, "password": PASSWORD, **extra}).status_code == 302
+
+
 def test_validate_id_token__signed_by_its_clients_own_secret_proves_nothing(
     full: Client, intranet: Party, make_party: Callable[..., Party]
 ) -> None:
