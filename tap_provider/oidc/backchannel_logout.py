@@ -20,7 +20,7 @@ from oauth2_provider.models import get_application_model
 
 from .contexts import parties_to_tell
 from .logout_token import CannotSign, logout_token
-from .models import CodeContext, LogoutDelivery, RelyingParty, TokenContext
+from .models import CodeContext, LogoutDelivery, RelyingParty, TokenContext, relying_party
 from .subject import subject_of
 from .transport import NotDelivered, post_form
 
@@ -44,6 +44,8 @@ BACK_OFF = (
     timedelta(hours=6),
 )
 """How long after each failed attempt the next one follows; after the last, the delivery is given up."""
+
+MOST_ATTEMPTS = len(BACK_OFF) + 1
 
 LEASE = timedelta(minutes=2)  # a worker that died in an attempt has lost its claim after this
 AT_ONCE = 500
@@ -119,7 +121,11 @@ def deliver(delivery_id: UUID, *, clock: Clock = timezone.now) -> LogoutDelivery
     delivery = _claimed(delivery_id, now=clock())
     if delivery is None:
         return None
-    _note(delivery, _attempt(delivery, now=clock()), now=clock())
+    if delivery.attempts > MOST_ATTEMPTS:
+        outcome = Outcome(Status.GIVEN_UP, "no attempt came to an end")
+    else:
+        outcome = _attempt(delivery, now=clock())
+    _note(delivery, outcome, now=clock())
     return delivery
 
 
@@ -134,6 +140,10 @@ def _attempt(delivery: LogoutDelivery, *, now: datetime) -> Outcome:
     application = get_application_model().objects.filter(client_id=delivery.client_id).first()
     if application is None:
         return Outcome(Status.GIVEN_UP, "there is no such application")
+    uri = relying_party(delivery.client_id).backchannel_logout_uri
+    if not uri:
+        return Outcome(Status.GIVEN_UP, "it is not to be told any more")
+    delivery.uri = uri  # an administrator may have mended it
     try:
         token = logout_token(delivery, application=application, now=now)
         status = post_form(delivery.uri, {"logout_token": token})
@@ -148,9 +158,10 @@ def _attempt(delivery: LogoutDelivery, *, now: datetime) -> Outcome:
 
 
 def _note(delivery: LogoutDelivery, outcome: Outcome, *, now: datetime) -> None:
-    is_last = delivery.attempts > len(BACK_OFF)
+    is_last = delivery.attempts >= MOST_ATTEMPTS
     status = Status.GIVEN_UP if outcome.status == Status.WAITING and is_last else outcome.status
     changes = {
+        "uri": delivery.uri,
         "status": status,
         "last_outcome": _printable(outcome.text)[:200],
         "delivered_at": now if status == Status.DELIVERED else None,

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from django.db import IntegrityError, connections, router, transaction
 from django.db.models import Exists, OuterRef, Q
@@ -36,13 +37,13 @@ __all__ = [
     "forget_sign_in",
     "is_live",
     "parties_to_tell",
+    "remember_answer_without_code",
     "remember_code",
     "remember_tokens",
     "revoke_tokens_of_code",
     "sign_in_of_code",
     "sign_in_of_token",
     "sweep",
-    "use_up",
 ]
 
 KEEP = timedelta(days=1)
@@ -69,11 +70,11 @@ def remember_code(code: str, sign_in: SignIn, *, client_id: str, now: datetime, 
     CodeContext.objects.create(digest=digest_of(code), **told, **_snapshot(sign_in))
 
 
-def use_up(returned: str, sign_in: SignIn, *, client_id: str, now: datetime) -> bool:
-    """Note that a return has brought an answer without a code; False if it was used before."""
+def remember_answer_without_code(sign_in: SignIn, *, client_id: str, now: datetime, returned: str = "") -> bool:
+    """Note that this client takes part in this sign-in, by which return; False if that was used up before."""
     try:
         with transaction.atomic():
-            remember_code(f"no code: {returned}", sign_in, client_id=client_id, now=now, returned=returned)
+            remember_code(f"no code: {uuid4()}", sign_in, client_id=client_id, now=now, returned=returned)
     except IntegrityError:
         return False
     return True

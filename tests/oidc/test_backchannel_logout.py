@@ -487,10 +487,79 @@ def test_deliver__backs_off_and_gives_up(told: LogoutDelivery, receiver: Receive
     assert len(receiver.requests) == 6
 
 
+def test_deliver__goes_where_the_client_is_told_of_now(told: LogoutDelivery, receiver: Receiver) -> None:
+    """An administrator mends an address while deliveries wait."""
+    LogoutDelivery.objects.update(uri="http://127.0.0.1:1/")
+
+    delivered = deliver(told.pk, clock=at(NOW))
+
+    assert delivered is not None
+    told.refresh_from_db()
+    assert (told.status, told.uri) == (Status.DELIVERED, receiver.uri)
+
+
+@pytest.mark.parametrize("how", ["emptied", "deleted"])
+def test_deliver__is_given_up_where_the_client_is_not_to_be_told_any_more(
+    how: str, told: LogoutDelivery, receiver: Receiver
+) -> None:
+    RelyingParty.objects.all().delete() if how == "deleted" else RelyingParty.objects.update(backchannel_logout_uri="")
+
+    deliver(told.pk, clock=at(NOW))
+
+    told.refresh_from_db()
+    assert (told.status, told.uri) == (Status.GIVEN_UP, receiver.uri)
+    assert receiver.requests == []
+
+
+def test_deliver__is_given_up_where_every_attempt_died_in_the_middle(told: LogoutDelivery, receiver: Receiver) -> None:
+    """As with a worker that is killed each time: nobody notes the outcome."""
+    LogoutDelivery.objects.update(attempts=len(BACK_OFF) + 1)
+
+    deliver(told.pk, clock=at(NOW))
+
+    told.refresh_from_db()
+    assert (told.status, told.last_outcome) == (Status.GIVEN_UP, "no attempt came to an end")
+    assert receiver.requests == []
+
+
+@pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.3")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:oauth2_provider")
+@pytest.mark.parametrize("response_type", ["id_token", "id_token token"])
+def test_queue__tells_clients_that_took_part_without_a_code(
+    response_type: str, full: Client, make_party: Callable[..., Party], receiver: Receiver
+) -> None:
+    with toolkit_settings(COMPLIANT_BCP_RFC9700_IMPLICIT_GRANT=False):
+        party = make_party("implicit", authorization_grant_type="implicit")
+        listen(party, receiver.uri)
+        asked = party.request(response_type=response_type, code_challenge=None, code_challenge_method=None)
+        assert "id_token=" in full.get(asked.url).headers["Location"]
+
+    full.post("/account/sign-out/")
+
+    assert LogoutDelivery.objects.get().client_id == "implicit"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:oauth2_provider")
+def test_queue__tells_no_client_that_was_declined(
+    full: Client, make_party: Callable[..., Party], receiver: Receiver
+) -> None:
+    with toolkit_settings(COMPLIANT_BCP_RFC9700_IMPLICIT_GRANT=False):
+        party = make_party("implicit", authorization_grant_type="implicit", skip_authorization=False)
+        listen(party, receiver.uri)
+        asked = party.request(response_type="id_token", code_challenge=None, code_challenge_method=None)
+        location = full.post(asked.url, dict(asked.query)).headers["Location"]
+        assert "error=access_denied" in location
+
+    full.post("/account/sign-out/")
+
+    assert not LogoutDelivery.objects.exists()
+
+
 def test_deliver__does_not_let_one_dead_client_stop_the_next(
     told: LogoutDelivery, full: Client, portal: Party, receiver: Receiver
 ) -> None:
-    LogoutDelivery.objects.update(uri="http://127.0.0.1:1/")
+    RelyingParty.objects.update(backchannel_logout_uri="http://127.0.0.1:1/")
+    listen(portal, receiver.uri)
     LogoutDelivery.objects.create(
         sign_in_id=uuid4(),
         subject="1",
@@ -510,6 +579,8 @@ def test_deliver_due__does_not_let_a_client_that_fails_use_up_everybodys_time(
     told: LogoutDelivery, portal: Party, receiver: Receiver
 ) -> None:
     """One that lets each attempt run into its time-out, and signs people in and out, would have the queue to itself."""
+    RelyingParty.objects.update(backchannel_logout_uri="http://127.0.0.1:1/")
+    listen(portal, receiver.uri)
     row = LogoutDelivery.objects.values("subject", "names_sign_in", "created_at", "next_attempt_at").get()
     slow = {**row, "client_id": told.client_id, "uri": "http://127.0.0.1:1/"}
     LogoutDelivery.objects.all().delete()

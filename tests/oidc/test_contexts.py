@@ -29,12 +29,12 @@ from tap_provider.oidc.contexts import (
     KEEP,
     digest_of,
     is_live,
+    remember_answer_without_code,
     remember_code,
     remember_tokens,
     sign_in_of_code,
     sign_in_of_token,
     sweep,
-    use_up,
 )
 from tap_provider.oidc.models import CodeContext, TokenContext
 from tap_provider.policy import change_policy
@@ -160,7 +160,10 @@ def test_sign_in_of_token__knows_nothing_of_others(by_password: SignIn) -> None:
 
 
 def test_use_up__of_a_return_is_once(by_password: SignIn) -> None:
-    told = [use_up("the return", by_password, client_id="intranet", now=NOW) for _ in range(2)]
+    told = [
+        remember_answer_without_code(by_password, returned="the return", client_id="intranet", now=NOW)
+        for _ in range(2)
+    ]
     assert told == [True, False]
     assert CodeContext.objects.count() == 1
 

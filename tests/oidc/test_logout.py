@@ -353,3 +353,54 @@ def test_hint__names_no_other_clients_id_token(full: Client, intranet: Party) ->
     assert _find_id_token({"jti": jti, "aud": ["intranet"]}) is not None
     for audience in ("another", ["another"], [], None):
         assert _find_id_token({"jti": jti, "aud": audience}) is None
+
+
+# Posted by a relying party's page (§2: GET and POST). Nothing of ours comes along from there.
+
+
+def posted_from_elsewhere(browser: Client, fields: dict[str, str]) -> Any:
+    strict = Client(enforce_csrf_checks=True)
+    strict.cookies = browser.cookies
+    return strict, strict.post(LOGOUT, fields, headers={"origin": "https://relying-party.test"})
+
+
+@pytest.mark.compliance("OpenID Connect RP-Initiated Logout 1.0 §2")
+def test_posted__request_is_what_a_link_is(full: Client, intranet: Party) -> None:
+    sent = {"id_token_hint": hint_of(intranet, full), "post_logout_redirect_uri": BYE, "state": "s"}
+
+    browser, response = posted_from_elsewhere(full, sent)
+
+    assert response.status_code == 302
+    assert full.get("/members/").status_code == 200  # nothing yet
+    answer = browser.get(response.headers["Location"])
+    assert answer.headers["Location"] == f"{BYE}?state=s"
+    assert full.get("/members/").status_code == 302
+
+
+@pytest.mark.compliance("OpenID Connect RP-Initiated Logout 1.0 §2")
+@pytest.mark.parametrize("forged", [{"allow": "True"}, {"csrfmiddlewaretoken": "x" * 32}])
+def test_posted__answer_to_our_question_needs_our_page(forged: dict[str, str], full: Client, intranet: Party) -> None:
+    _browser, response = posted_from_elsewhere(full, {"id_token_hint": hint_of(intranet, full), **forged})
+
+    assert response.status_code == 403
+    assert full.get("/members/").status_code == 200
+
+
+def test_posted__answer_from_our_page_is_taken(full: Client, intranet: Party) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    strict.cookies = full.cookies
+    with toolkit_settings(OIDC_RP_INITIATED_LOGOUT_ALWAYS_PROMPT=True):
+        page = strict.get(LOGOUT, {"client_id": intranet.client_id})
+        token = strict.cookies["csrftoken"].value
+        assert is_question(page)
+        response = strict.post(LOGOUT, {"client_id": "intranet", "allow": "True", "csrfmiddlewaretoken": token})
+
+    assert response.status_code == 302
+    assert full.get("/members/").status_code == 302
+
+
+@pytest.mark.parametrize("broken", [{"state": "\x00"}, {"id_token_hint": "x"}])
+def test_posted__what_is_malformed_is_the_error_page(broken: dict[str, str], full: Client, intranet: Party) -> None:
+    browser, response = posted_from_elsewhere(full, {"client_id": intranet.client_id, **broken})
+
+    assert browser.get(response.headers["Location"]).status_code == 400

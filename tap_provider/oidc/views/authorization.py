@@ -43,7 +43,7 @@ from ..authorization_checks import (
 )
 from ..authorization_request import REMEMBERED, RETURNED, AuthorizationRequest, remember_query
 from ..authorization_return import Returned, read_returned
-from ..contexts import use_up
+from ..contexts import remember_answer_without_code
 from ..hints import claims_of_hint
 from ..models import may_host_registration, relying_party
 from ..request_context import ATTRIBUTE, AuthorizationMoment, current_moment
@@ -292,19 +292,23 @@ class AuthorizationView(ToolkitAuthorizationView):
         # Nothing is refused here: `credentials` may be what was posted, and only the toolkit checks its redirect URI.
         if request.method != "POST" and "consent" in self.asked_for.prompt:
             raise _ConsentWanted
-        self._use_up_return()
+        self._note_answer_without_code()
         resources = self.asked_for.query.getlist("resource")  # as a list, whatever of it was posted
         carried = {**credentials, ATTRIBUTE: self.sign_in, "resource": credentials.get("resource") or resources}
         kept = self._cut(scopes.split()) or scopes.split()  # where nothing remains, the validator says so
         return super().create_authorization_response(request, " ".join(kept), carried, allow)
 
-    def _use_up_return(self) -> None:
-        """Use up the return where no code will (`validator.save_authorization_code`): it brings one answer."""
+    def _note_answer_without_code(self) -> None:
+        """Note that the client takes part in the sign-in, and use up the return, where no code does either.
+
+        A code notes both (`validator.save_authorization_code`).
+        """
         moment = current_moment.get()
-        if moment is None or not moment.returned or "code" in self.asked_for.text("response_type").split():
+        if moment is None or not moment.is_granted or "code" in self.asked_for.text("response_type").split():
             return
         assert moment.sign_in is not None and moment.client is not None  # noqa: S101, PT018 it was granted
-        if not use_up(moment.returned, moment.sign_in, client_id=moment.client.client_id, now=timezone.now()):
+        told = {"client_id": moment.client.client_id, "now": timezone.now()}
+        if not remember_answer_without_code(moment.sign_in, returned=moment.returned, **told):
             credentials = self.validated[1]
             error = CustomOAuth2Error(error="login_required", state=credentials.get("state"))
             raise OAuthToolkitError(error=error, redirect_uri=credentials["redirect_uri"])

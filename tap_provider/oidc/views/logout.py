@@ -8,9 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from django.http import HttpResponseRedirect
+from django.middleware.csrf import CsrfViewMiddleware
 from django.utils import timezone
-from django.utils.decorators import method_decorator
+from django.utils.decorators import decorator_from_middleware, method_decorator
 from django.views.decorators.cache import cache_control
+from django.views.decorators.csrf import csrf_exempt
 from oauth2_provider.exceptions import (
     ClientIdMissmatch,
     InvalidIDTokenError,
@@ -33,9 +36,24 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
 
+class _AskBeforePosted(CsrfViewMiddleware):
+    """A relying party may post its request (§2). From its page no token comes along: it is asked again, by a link.
+
+    Our own page's form has its token and is held to it.
+    """
+
+    def _reject(self, request: HttpRequest, reason: str) -> Any:
+        if not {"allow", "csrfmiddlewaretoken"} & request.POST.keys():
+            query = request.GET.copy()
+            query.update(request.POST)
+            return HttpResponseRedirect(f"{request.path}?{query.urlencode()}")
+        return super()._reject(request, reason)  # type: ignore[misc]
+
+
+# What the page holds is the hint, by which a session can be signed out: nobody is to keep it.
 @method_decorator(
-    cache_control(no_store=True), name="dispatch"
-)  # the page holds the hint, by which a session can be signed out
+    [csrf_exempt, decorator_from_middleware(_AskBeforePosted), cache_control(no_store=True)], name="dispatch"
+)
 class RPInitiatedLogoutView(ToolkitRPInitiatedLogoutView):
     """Ends this session's sign-in; for an anonymous visitor, after asking, the one that a hint names."""
 
