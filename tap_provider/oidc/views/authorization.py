@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from copy import copy
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlencode, urlsplit
 
 from django import forms
 from django.contrib.auth.decorators import login_not_required
@@ -16,18 +16,16 @@ from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import BadRequest, SuspiciousOperation
 from django.http import HttpResponseRedirect, QueryDict
 from django.http.multipartparser import MultiPartParserError
-from django.shortcuts import render, resolve_url
+from django.shortcuts import resolve_url
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.generic import View
 from oauth2_provider.exceptions import FatalClientError, OAuthToolkitError
-from oauth2_provider.settings import oauth2_settings
 from oauth2_provider.views import AuthorizationView as ToolkitAuthorizationView
 from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidRequestFatalError, InvalidScopeError
 
-from ...decorators import content_security_policy, page
 from ...hooks import get_hooks
 from ...registration_session import allow
 from ...sign_in import sign_in_of_session
@@ -48,6 +46,7 @@ from ..hints import claims_of_hint
 from ..models import may_host_registration, relying_party
 from ..request_context import ATTRIBUTE, AuthorizationMoment, current_moment
 from ..validator import REGISTRATION_SCOPES
+from .response_mode import ResponseModeMixin, oidc_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,7 +87,7 @@ class ConsentForm(ToolkitAuthorizationView.form_class):
 
 
 @method_decorator([csrf_exempt, _allow_some_clients, login_not_required], name="dispatch")
-class AuthorizationView(ToolkitAuthorizationView):
+class AuthorizationView(ResponseModeMixin, ToolkitAuthorizationView):
     """Judges the request by the tables, and carries the session's sign-in into the code."""
 
     form_class = ConsentForm
@@ -254,7 +253,7 @@ class AuthorizationView(ToolkitAuthorizationView):
             "sign_in_url": self._sign_in_url(asked),
             "cancel_url": self._back_here(asked.returned.having_declined()),
         }
-        return _page(self.request, "tap_provider/oidc/choose_account.html", context)
+        return oidc_page(self.request, "tap_provider/oidc/choose_account.html", context)
 
     def _sign_in_url(self, asked: Asked) -> str:
         returned = asked.returned.sent_away(now=asked.now) if asked.wants_a_new_sign_in else asked.returned
@@ -313,36 +312,6 @@ class AuthorizationView(ToolkitAuthorizationView):
             error = CustomOAuth2Error(error="login_required", state=credentials.get("state"))
             raise OAuthToolkitError(error=error, redirect_uri=credentials["redirect_uri"])
 
-    def redirect(self, redirect_to: str, application: Any) -> HttpResponse:
-        """Answer the client: naming the issuer in errors too (RFC 9207 §2), in the response mode that it asked for."""
-        parts = urlsplit(redirect_to)
-        pairs = parse_qsl(parts.query, keep_blank_values=True)
-        brought = parse_qsl(urlsplit(self.asked_for.text("redirect_uri")).query, keep_blank_values=True)
-        brought = brought if pairs[: len(brought)] == brought else []  # what the redirect URI itself has stands first
-        answer = [*pairs[len(brought) :], *parse_qsl(parts.fragment, keep_blank_values=True)]
-        if oauth2_settings.COMPLIANT_BCP_RFC9700_AUTHZ_RESPONSE_ISS:
-            # The toolkit does so in successes only. One that the redirect URI brought along would make it ambiguous.
-            issuer = oauth2_settings.oauth2_authorization_server_issuer(self.request)
-            brought, answer = ([pair for pair in told if pair[0] != "iss"] for told in (brought, answer))
-            answer.append(("iss", issuer))
-        mode = self.asked_for.mode
-        if mode == "form_post" and parts.scheme in {"http", "https"}:
-            action = urlunsplit(parts._replace(query=urlencode(brought), fragment=""))
-            return self._post_form(action, answer)
-        if mode == "fragment":
-            parts = parts._replace(query=urlencode(brought), fragment=urlencode(answer))
-        else:
-            parts = parts._replace(query=urlencode([*brought, *answer]), fragment="")
-        response: HttpResponse = super().redirect(urlunsplit(parts), application)
-        return response
-
-    def _post_form(self, action: str, fields: list[tuple[str, str]]) -> HttpResponse:
-        """Answer with a page that posts the parameters (OAuth 2.0 Form Post Response Mode §2)."""
-        context = {"action": action, "fields": fields}
-        posting = _page(self.request, "tap_provider/oidc/form_post.html", context)
-        posting.headers["Content-Security-Policy"] = content_security_policy(self.request, posts_elsewhere=True)
-        return posting
-
     @property
     def _is_registration_only(self) -> bool:
         return self.sign_in is not None and self.sign_in.is_registration_only
@@ -354,8 +323,3 @@ class AuthorizationView(ToolkitAuthorizationView):
 def _is_from_consent_page(request: HttpRequest) -> bool:
     # It is posted to its own address, query and all, with Django's token; a relying party's request is neither.
     return "client_id" in request.GET or bool({"csrfmiddlewaretoken", "allow", REMEMBERED} & set(request.POST))
-
-
-@page
-def _page(request: HttpRequest, template_name: str, context: dict[str, Any]) -> HttpResponse:
-    return render(request, template_name, context)
