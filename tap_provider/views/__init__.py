@@ -5,22 +5,20 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.conf import settings as django_settings
 from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpResponseRedirect
 from django.middleware.csrf import get_token
-from django.shortcuts import render, resolve_url
+from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST
 
-from . import registration_session
-from .decorators import page, registration_session_allowed
-from .exceptions import (
+from .. import registration_session
+from ..decorators import page, registration_session_allowed
+from ..exceptions import (
     MethodNotVerified,
     RedemptionRefused,
     RegistrationNotAllowed,
@@ -28,23 +26,24 @@ from .exceptions import (
     TapError,
     TooManyAttempts,
 )
-from .forms import PassSignInForm, PasswordSignInForm
-from .hooks import LONGEST_UPN, get_hooks
-from .methods import full_session
-from .methods.registration import complete_registration, guard_kind, guard_registration, left_to_do, may_register
-from .methods.registry import find_kind, registrable_kinds
-from .methods.step_up import kinds_alone, second_factors
-from .methods.step_up import step_up as verb_step_up
-from .models import Level, SignIn
-from .policy import resolve_policy
-from .redeem import sign_in_with_pass as verb_sign_in_with_pass
-from .sign_in import sign_in_of_session
+from ..forms import PassSignInForm, PasswordSignInForm
+from ..hooks import LONGEST_UPN, get_hooks
+from ..methods import full_session
+from ..methods.registration import complete_registration, guard_kind, guard_registration, left_to_do, may_register
+from ..methods.registry import find_kind, registrable_kinds
+from ..methods.step_up import kinds_alone, second_factors
+from ..methods.step_up import step_up as verb_step_up
+from ..models import Level, SignIn
+from ..policy import resolve_policy
+from ..redeem import sign_in_with_pass as verb_sign_in_with_pass
+from ..sign_in import sign_in_of_session
+from .leading import if_ours, lead_away, lead_to, lead_to_sign_in, next_of
 
 if TYPE_CHECKING:
     from django import forms
     from django.http import HttpRequest, HttpResponse
 
-    from .methods.kinds import MethodKind
+    from ..methods.kinds import MethodKind
 
 NOTICES = {"ended", "signed_out", "finished"}
 
@@ -64,7 +63,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
             done = full_session.sign_in_with_password(request, upn=upn, password=password, now=timezone.now())
         except (SignInRefused, TooManyAttempts) as refusal:
             return _refused(request, "tap_provider/sign_in.html", form, refusal, _sign_in_context(request))
-        return _away(request) if done else _to("sign_in_second_step", request)
+        return lead_away(request) if done else lead_to("sign_in_second_step", request)
     return render(request, "tap_provider/sign_in.html", {"form": form, **_sign_in_context(request)})
 
 
@@ -80,16 +79,16 @@ def sign_in_second_step(request: HttpRequest) -> HttpResponse:
     user = full_session.awaited_user(request, now=now)
     kind = None if user is None else full_session.second_factor_kind(user)
     if user is None or kind is None:
-        return _to("sign_in", request)
+        return lead_to("sign_in", request)
     form = kind.second_factor_form(user, request.POST or None)
     assert form is not None  # noqa: S101 that is how the kind was chosen
-    context = {"kind": kind, "upn": get_hooks().get_upn(user), "next": _next(request)}
+    context = {"kind": kind, "upn": get_hooks().get_upn(user), "next": next_of(request)}
     if request.method == "POST" and form.is_valid():
         try:
             full_session.sign_in_with_second_factor(request, user=user, kind=kind, form=form, now=now)
         except (SignInRefused, TooManyAttempts) as refusal:
             return _refused(request, "tap_provider/sign_in_second_step.html", form, refusal, context)
-        return _away(request)
+        return lead_away(request)
     return render(request, "tap_provider/sign_in_second_step.html", {"form": form, **context})
 
 
@@ -103,7 +102,7 @@ def step_up(request: HttpRequest) -> HttpResponse:
     """Let the user of a full session add what a stronger level lacks, or go on without."""
     current = sign_in_of_session(request) if request.user.is_authenticated else None
     if current is None or current.is_registration_only:
-        return _to("sign_in", request)
+        return lead_to("sign_in", request)
     level = _level(request)
     kinds = second_factors(current) if level is None or level.rank <= Level.MULTI_FACTOR.rank else []
     wanted = request.GET.get("kind")
@@ -115,8 +114,8 @@ def step_up(request: HttpRequest) -> HttpResponse:
         "has_passkey": any(level is None or kind.alone.rank >= level.rank for kind in kinds_alone(current.user)),
         "level": level,
         "upn": get_hooks().get_upn(current.user),
-        "next": _next(request),
-        "otherwise": _ours(request, request.GET.get("otherwise", "")),
+        "next": next_of(request),
+        "otherwise": if_ours(request, request.GET.get("otherwise", "")),
         "passkey_configuration": _passkey_configuration(request),
     }
     if request.method == "POST" and kind is not None and form is not None:
@@ -124,7 +123,7 @@ def step_up(request: HttpRequest) -> HttpResponse:
             verb_step_up(request, kind=kind, form=form, now=timezone.now())
         except (SignInRefused, TooManyAttempts) as refusal:
             return _refused(request, "tap_provider/step_up.html", form, refusal, context)
-        return _away(request)
+        return lead_away(request)
     return render(request, "tap_provider/step_up.html", {"form": form, **context})
 
 
@@ -142,11 +141,11 @@ def sign_in_with_pass(request: HttpRequest) -> HttpResponse:
         try:
             verb_sign_in_with_pass(request, upn=upn, passcode=passcode, now=timezone.now())
         except RedemptionRefused as refusal:
-            return _refused(request, "tap_provider/sign_in_with_pass.html", form, refusal, {"next": _next(request)})
-        wanted = _next(request)
+            return _refused(request, "tap_provider/sign_in_with_pass.html", form, refusal, {"next": next_of(request)})
+        wanted = next_of(request)
         straight = wanted and registration_session.reaches(wanted)
-        return HttpResponseRedirect(wanted) if straight else _to("security_info", request)
-    return render(request, "tap_provider/sign_in_with_pass.html", {"form": form, "next": _next(request)})
+        return HttpResponseRedirect(wanted) if straight else lead_to("security_info", request)
+    return render(request, "tap_provider/sign_in_with_pass.html", {"form": form, "next": next_of(request)})
 
 
 @page
@@ -156,7 +155,7 @@ def sign_in_with_pass(request: HttpRequest) -> HttpResponse:
 def security_info(request: HttpRequest) -> HttpResponse:
     """List the user's methods and offer to add one."""
     if not request.user.is_authenticated:
-        return _signed_out(request)
+        return lead_to_sign_in(request)
     return _render_security_info(request)
 
 
@@ -170,13 +169,13 @@ def finish(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     current = sign_in_of_session(request) if request.user.is_authenticated else None
     if current is None:
-        return _signed_out(request)
+        return lead_to_sign_in(request)
     if not current.is_registration_only:
-        return _away(request)
+        return lead_away(request)
     if left_to_do(request.user, resolve_policy(request.user)):
         return _render_security_info(request, status=409)
     registration_session.end(request, reason=SignIn.EndedReason.FINISHED, now=now)
-    return _to("sign_in", request, notice="finished")
+    return lead_to("sign_in", request, notice="finished")
 
 
 @page
@@ -193,16 +192,16 @@ def register_method(request: HttpRequest, slug: str) -> HttpResponse:
         raise Http404
     current = sign_in_of_session(request) if request.user.is_authenticated else None
     if current is None:
-        return _signed_out(request)
+        return lead_to_sign_in(request)
     now = timezone.now()
     try:
         guard_registration(sign_in=current, policy=resolve_policy(request.user), now=now)
         guard_kind(kind, current)
     except RegistrationNotAllowed:
-        return _to("security_info", request)
+        return lead_to("security_info", request)
     if request.method == "POST" and "begin" in request.POST:
         kind.begin_registration(request, request.user)
-        return _to("register_method", request, slug)
+        return lead_to("register_method", request, slug)
     return _registration_under_way(request, kind, current, now=now)
 
 
@@ -214,30 +213,30 @@ def register_method(request: HttpRequest, slug: str) -> HttpResponse:
 def sign_out(request: HttpRequest) -> HttpResponse:
     """Sign out, after asking: a GET changes nothing."""
     if request.method != "POST":
-        return render(request, "tap_provider/sign_out.html", {"next": _next(request)})
+        return render(request, "tap_provider/sign_out.html", {"next": next_of(request)})
     current = sign_in_of_session(request)
     if current is not None and current.is_registration_only:
         registration_session.end(request, reason=SignIn.EndedReason.SIGNED_OUT, now=timezone.now())
     else:
         logout(request)
-    return _away(request) if _next(request) else _to("sign_in", request, notice="signed_out")
+    return lead_away(request) if next_of(request) else lead_to("sign_in", request, notice="signed_out")
 
 
 def _registration_under_way(request: HttpRequest, kind: MethodKind, current: SignIn, *, now: datetime) -> HttpResponse:
     shown = kind.registration_page(request, request.user, request.POST if request.method == "POST" else None)
     if shown is None:
-        return _to("security_info", request)
+        return lead_to("security_info", request)
     if request.method == "POST":
         try:
             complete_registration(request, sign_in=current, kind=kind, page=shown, now=now)
-            return _to("security_info", request, registered=kind.slug)
+            return lead_to("security_info", request, registered=kind.slug)
         except RegistrationNotAllowed:
-            return _to("security_info", request)
+            return lead_to("security_info", request)
         except MethodNotVerified as refusal:
             if not shown.form.errors:
                 shown.form.add_error(None, str(refusal.message))
     upn = get_hooks().get_upn(request.user)
-    context = {"form": shown.form, "kind": kind, "upn": upn, "next": _next(request), **shown.context}
+    context = {"form": shown.form, "kind": kind, "upn": upn, "next": next_of(request), **shown.context}
     return render(request, shown.template_name, context)
 
 
@@ -252,7 +251,7 @@ def _render_security_info(request: HttpRequest, *, status: int = 200) -> HttpRes
         "refusal": may_register(sign_in=current, policy=policy, now=now),
         "left_to_do": left_to_do(user, policy),
         "registered": find_kind(request.GET.get("registered", "")),
-        "next": _next(request),
+        "next": next_of(request),
         "passkey_configuration": _passkey_configuration(request),
     }
     return render(request, "tap_provider/security_info.html", context, status=status)
@@ -272,7 +271,7 @@ def _refused(
 def _sign_in_context(request: HttpRequest) -> dict[str, Any]:
     notice = request.GET.get("notice")
     return {
-        "next": _next(request),
+        "next": next_of(request),
         "notice": notice if notice in NOTICES else None,
         "passkey_configuration": _passkey_configuration(request),
     }
@@ -293,38 +292,6 @@ def _passkey_configuration(request: HttpRequest) -> dict[str, Any] | None:
     }
 
 
-def _signed_out(request: HttpRequest) -> HttpResponse:
-    """Send somebody whose session is over, or never was, to the sign-in page, and say which."""
-    ended = getattr(request, "_tap_sign_in", None)
-    url = reverse("tap_provider:sign_in")
-    query = {"next": request.get_full_path() if request.method == "GET" else reverse("tap_provider:security_info")}
-    query = {**query, "notice": "ended"} if ended is not None else query
-    return HttpResponseRedirect(f"{url}?{urlencode(query)}")
-
-
-def _to(name: str, request: HttpRequest, *args: str, **query: str) -> HttpResponse:
-    """Redirect to one of our pages; `next` travels along."""
-    wanted = _next(request)
-    query = {**query, "next": wanted} if wanted else query
-    url = reverse(f"tap_provider:{name}", args=args)
-    return HttpResponseRedirect(f"{url}?{urlencode(query)}" if query else url)
-
-
 def _level(request: HttpRequest) -> Level | None:
     wanted = request.GET.get("level", "")
     return Level(wanted) if wanted in Level.values else None
-
-
-def _next(request: HttpRequest) -> str:
-    """Return where to go afterwards, if it is a place of ours."""
-    return _ours(request, request.POST.get("next", request.GET.get("next", "")))
-
-
-def _ours(request: HttpRequest, url: str) -> str:
-    ours = url_has_allowed_host_and_scheme(url, allowed_hosts={request.get_host()}, require_https=request.is_secure())
-    return url if ours else ""
-
-
-def _away(request: HttpRequest) -> HttpResponse:
-    """Redirect to `next`, or to where the site sends people after they signed in."""
-    return HttpResponseRedirect(_next(request) or resolve_url(django_settings.LOGIN_REDIRECT_URL))

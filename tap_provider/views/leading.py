@@ -1,0 +1,47 @@
+"""Where a page leads: `next` travels along, and only places of this host are honoured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.conf import settings as django_settings
+from django.http import HttpResponseRedirect
+from django.shortcuts import resolve_url
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme, urlencode
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
+
+
+def lead_to_sign_in(request: HttpRequest) -> HttpResponse:
+    """Send somebody whose session is over, or never was, to the sign-in page, and say which."""
+    ended = getattr(request, "_tap_sign_in", None)
+    url = reverse("tap_provider:sign_in")
+    query = {"next": request.get_full_path() if request.method == "GET" else reverse("tap_provider:security_info")}
+    query = {**query, "notice": "ended"} if ended is not None else query
+    return HttpResponseRedirect(f"{url}?{urlencode(query)}")
+
+
+def lead_to(name: str, request: HttpRequest, *args: str, **query: str) -> HttpResponse:
+    """Redirect to one of our pages; `next` travels along."""
+    wanted = next_of(request)
+    query = {**query, "next": wanted} if wanted else query
+    url = reverse(f"tap_provider:{name}", args=args)
+    return HttpResponseRedirect(f"{url}?{urlencode(query)}" if query else url)
+
+
+def next_of(request: HttpRequest) -> str:
+    """Return where to go afterwards, if it is a place of ours."""
+    return if_ours(request, request.POST.get("next", request.GET.get("next", "")))
+
+
+def if_ours(request: HttpRequest, url: str) -> str:
+    """Return this address if it is a place of ours, or nothing."""
+    ours = url_has_allowed_host_and_scheme(url, allowed_hosts={request.get_host()}, require_https=request.is_secure())
+    return url if ours else ""
+
+
+def lead_away(request: HttpRequest) -> HttpResponse:
+    """Redirect to `next`, or to where the site sends people after they signed in."""
+    return HttpResponseRedirect(next_of(request) or resolve_url(django_settings.LOGIN_REDIRECT_URL))
