@@ -112,6 +112,12 @@ class RegistrationNotAllowed(TapError):
     code = "registration_not_allowed"
 
 
+class RegistrationNotFinished(TapError):
+    """Something is left to do before the holder of a pass may finish; leaving without is possible at any time."""
+
+    code = "registration_not_finished"
+
+
 class MethodNotVerified(TapError):
     """What was entered does not prove that the new method works."""
 

@@ -8,6 +8,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from .exceptions import InvalidPolicy
+from .methods.changes import LONGEST_NAME
 from .models import TemporaryAccessPassPolicy
 from .policy import TARGETS, check_policy
 
@@ -42,6 +43,15 @@ class PasswordSignInForm(forms.Form):
         label=_("Password"),
         strip=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+
+
+class MethodNameForm(forms.Form):
+    name = forms.CharField(
+        label=_("Name"),
+        max_length=LONGEST_NAME,
+        help_text=_("So that you recognize it: where you keep it, say."),
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
 
 

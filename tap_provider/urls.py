@@ -16,5 +16,8 @@ urlpatterns = [
     path("security-info/", views.security_info, name="security_info"),
     path("security-info/finish/", views.finish, name="finish"),
     path("security-info/add/<slug:slug>/", views.register_method, name="register_method"),
+    path("security-info/methods/<slug:slug>/<str:method_id>/", views.method.method, name="method"),
+    path("security-info/methods/<slug:slug>/<str:method_id>/remove/", views.method.remove, name="remove_method"),
+    path("security-info/methods/<slug:slug>/<str:method_id>/lost/", views.method.lost, name="lost_method"),
     *[path(f"methods/{kind.slug}/", include(list(kind.urls()))) for kind in all_kinds()],
 ]

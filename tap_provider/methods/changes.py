@@ -161,6 +161,35 @@ def sign_ins_made_with(own: OwnMethod, user: Any) -> list[SignIn]:
     return found
 
 
+@dataclass(frozen=True)
+class Registration:
+    """When a method was registered, and by which sign-in, as far as that is still known."""
+
+    registered_at: datetime
+    sign_in: SignIn | None
+
+
+def registration_of(own: OwnMethod, user: Any) -> Registration | None:
+    """Return how this method came, or None where that was before the installation, or past us."""
+    row = RegisteredMethod.objects.filter(user=user, kind=own.kind.slug, method_id=own.method.id).first()
+    if row is None:
+        return None
+    by = SignIn.objects.filter(user=user, pk=row.sign_in_id).first() if row.sign_in_id else None
+    return Registration(row.registered_at, by)
+
+
+def to_ask_about(own: Iterable[OwnMethod], sign_in: SignIn) -> list[OwnMethod]:
+    """Return the methods to ask "Do you still have these?" about: all from before, once a first new one is registered.
+
+    Passes are for people who lost something, or who start: whoever came by pass is asked, and nobody else. One query.
+    """
+    if not sign_in.is_registration_only:
+        return []
+    rows = RegisteredMethod.objects.filter(user=sign_in.user, sign_in_id=sign_in.pk)
+    new = set(rows.values_list("kind", "method_id"))
+    return [one for one in own if one.key not in new] if new else []
+
+
 def registered_with(own: OwnMethod, user: Any) -> list[OwnMethod]:
     """Return the user's other methods that were registered in a sign-in made with this one.
 

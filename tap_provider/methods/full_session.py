@@ -10,7 +10,15 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, authenticate, get_user_model, login
+from django.contrib.auth import (
+    BACKEND_SESSION_KEY,
+    HASH_SESSION_KEY,
+    SESSION_KEY,
+    authenticate,
+    get_user_model,
+    login,
+    update_session_auth_hash,
+)
 from django.core.exceptions import MultipleObjectsReturned, ObjectDoesNotExist
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
@@ -80,7 +88,7 @@ def sign_in_with_password(request: HttpRequest, *, upn: str, password: str, now:
         raise SignInRefused(_("That user name and password do not match."), code="password_not_accepted")
     take_back(attempt)
     backend: str = user.backend
-    if second_factor_kind(user) is None:
+    if not second_factor_kinds(user):
         sign_in(request, user, used=[USED_PASSWORD], backend=backend)
         return True
     request.session.cycle_key()
@@ -118,9 +126,9 @@ def _counted_as(named: Any | None, *, typed: str) -> str:
     return known_as or clean_upn(typed) or typed[:256]
 
 
-def second_factor_kind(user: Any) -> MethodKind | None:
-    """Return the kind that this user is asked for after the password, or None if they have none."""
-    return next((kind for kind in all_kinds() if kind.second_factor_form(user) is not None), None)
+def second_factor_kinds(user: Any) -> list[MethodKind]:
+    """Return the kinds that this user may give after the password; the first is asked for unless they choose."""
+    return [kind for kind in all_kinds() if kind.second_factor_form(user) is not None]
 
 
 def awaited_user(request: HttpRequest, *, now: datetime) -> Any | None:
@@ -157,6 +165,12 @@ def sign_in_with_second_factor(request: HttpRequest, *, user: Any, kind: MethodK
 
 def _session_hash(user: Any) -> str:
     return str(user.get_session_auth_hash()) if hasattr(user, "get_session_auth_hash") else ""
+
+
+def keep_session(request: HttpRequest, user: Any) -> None:
+    """Keep this session where its user's password was changed or removed by a verb, which ends the other ones."""
+    if HASH_SESSION_KEY in request.session and request.session[HASH_SESSION_KEY] != _session_hash(user):
+        update_session_auth_hash(request, user)
 
 
 def record_refusal(request: HttpRequest, user: Any | None, *, reason: str, now: datetime) -> None:

@@ -14,10 +14,10 @@ from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 
 from .. import audit, signals
-from ..exceptions import MethodNotVerified, RegistrationNotAllowed
+from ..exceptions import MethodNotVerified, RegistrationNotAllowed, RegistrationNotFinished
 from ..models import AuditEvent, Level, RegisteredMethod, SignIn
 from ..policy import resolve_policy
-from ..registration_session import why_over
+from ..registration_session import end, why_over
 from ..sign_in import Client, find_sign_in
 from .registry import all_kinds, registrable_kinds
 
@@ -93,13 +93,27 @@ def may_register(*, sign_in: SignIn | None, policy: ResolvedPolicy, now: datetim
     return None
 
 
-def left_to_do(user: Any, policy: ResolvedPolicy) -> list[LeftToDo]:
-    """Return what is left before this user may finish: nothing where the policy does not require registration."""
-    if not policy.require_registration or has_strong_method(user):
+def left_to_do(user: Any, policy: ResolvedPolicy, *, has_strong: bool | None = None) -> list[LeftToDo]:
+    """Return what is left before this user may finish: nothing where the policy does not require registration.
+
+    `has_strong` is what `has_strong_method` would say, where that is known.
+    """
+    if not policy.require_registration or (has_strong_method(user) if has_strong is None else has_strong):
         return []
     if not any(kind.is_strong for kind in registrable_kinds()):
         return []  # a requirement that nobody here can meet would lock people in
     return [LeftToDo("no_strong_method", _("Add at least one passkey or authenticator app."))]
+
+
+def finish_registration(request: HttpRequest, *, sign_in: SignIn, now: datetime) -> None:
+    """End a registration-only session whose holder is done: the new method signs in. Raises RegistrationNotFinished.
+
+    Leaving early is signing out: it costs nothing, and a pass that is good for several times stays so.
+    """
+    left = left_to_do(sign_in.user, resolve_policy(sign_in.user))
+    if left:
+        raise RegistrationNotFinished(left[0].message, code=left[0].code)
+    end(request, reason=SignIn.EndedReason.FINISHED, now=now)
 
 
 def complete_registration(

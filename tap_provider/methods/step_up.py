@@ -5,6 +5,7 @@ By password alone: the second factor, or a passkey. What is raised is this sign-
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext_lazy as _
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from django.forms import Form
     from django.http import HttpRequest
 
+    from ..exceptions import RegistrationNotAllowed
     from .kinds import MethodKind
 
 
@@ -64,6 +66,27 @@ def reachable_by_signing_in(user: Any) -> Level:
     if user.has_usable_password() and any(kind.second_factor_form(user) is not None for kind in all_kinds()):
         levels.append(Level.MULTI_FACTOR)
     return _highest([Level.SINGLE_FACTOR, *levels])
+
+
+class Way(Enum):
+    """What would let a session register that may not register now."""
+
+    STEP_UP = "step_up"
+    SIGN_IN = "sign_in"
+    PASS = "sign_in_with_pass"  # noqa: S105 the name of a page
+
+
+def way_past(refusal: RegistrationNotAllowed, sign_in: SignIn) -> Way | None:
+    """Tell the shortest way to where this sign-in's user may register; None where its time is up."""
+    if refusal.code == "not_fresh":  # strong enough then
+        return Way.STEP_UP if second_factors(sign_in) or kinds_alone(sign_in.user) else Way.SIGN_IN
+    if refusal.code == "not_strong_enough":
+        if reachable_by_step_up(sign_in).rank >= Level.MULTI_FACTOR.rank:
+            return Way.STEP_UP
+        if reachable_by_signing_in(sign_in.user).rank >= Level.MULTI_FACTOR.rank:
+            return Way.SIGN_IN
+        return Way.PASS
+    return None
 
 
 @sensitive_variables()

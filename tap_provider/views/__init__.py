@@ -22,6 +22,7 @@ from ..exceptions import (
     MethodNotVerified,
     RedemptionRefused,
     RegistrationNotAllowed,
+    RegistrationNotFinished,
     SignInRefused,
     TapError,
     TooManyAttempts,
@@ -29,15 +30,24 @@ from ..exceptions import (
 from ..forms import PassSignInForm, PasswordSignInForm
 from ..hooks import LONGEST_UPN, get_hooks
 from ..methods import full_session
-from ..methods.registration import complete_registration, guard_kind, guard_registration, left_to_do, may_register
-from ..methods.registry import find_kind, registrable_kinds
-from ..methods.step_up import kinds_alone, second_factors
+from ..methods.changes import OwnMethod, to_ask_about
+from ..methods.registration import (
+    complete_registration,
+    finish_registration,
+    guard_kind,
+    guard_registration,
+    left_to_do,
+    may_register,
+)
+from ..methods.registry import all_kinds, find_kind, registrable_kinds
+from ..methods.step_up import kinds_alone, second_factors, way_past
 from ..methods.step_up import step_up as verb_step_up
 from ..models import Level, SignIn
 from ..policy import resolve_policy
 from ..redeem import sign_in_with_pass as verb_sign_in_with_pass
 from ..sign_in import sign_in_of_session
-from .leading import if_ours, lead_away, lead_to, lead_to_sign_in, next_of
+from . import method as method
+from .leading import if_ours, lead_away, lead_past_the_gate, lead_to, lead_to_sign_in, next_of, past_the_gate
 
 if TYPE_CHECKING:
     from django import forms
@@ -45,7 +55,8 @@ if TYPE_CHECKING:
 
     from ..methods.kinds import MethodKind
 
-NOTICES = {"ended", "signed_out", "finished"}
+NOTICES = {"ended", "signed_out", "finished", "lost"}
+DONE = {"renamed", "removed", "lost"}
 
 
 @page
@@ -77,12 +88,21 @@ def sign_in_second_step(request: HttpRequest) -> HttpResponse:
     """Ask for the second factor of somebody whose password was right."""
     now = timezone.now()
     user = full_session.awaited_user(request, now=now)
-    kind = None if user is None else full_session.second_factor_kind(user)
-    if user is None or kind is None:
+    kinds = [] if user is None else full_session.second_factor_kinds(user)
+    if user is None or not kinds:
         return lead_to("sign_in", request)
+    wanted = request.GET.get("kind")
+    kind = next((one for one in kinds if one.slug == wanted), kinds[0])
     form = kind.second_factor_form(user, request.POST or None)
-    assert form is not None  # noqa: S101 that is how the kind was chosen
-    context = {"kind": kind, "upn": get_hooks().get_upn(user), "next": next_of(request)}
+    assert form is not None  # noqa: S101 that is how the kinds were chosen
+    context = {
+        "kind": kind,
+        "other_kinds": [other for other in kinds if other is not kind],
+        "has_passkey": bool(kinds_alone(user)),
+        "upn": get_hooks().get_upn(user),
+        "next": next_of(request),
+        "passkey_configuration": _passkey_configuration(request),
+    }
     if request.method == "POST" and form.is_valid():
         try:
             full_session.sign_in_with_second_factor(request, user=user, kind=kind, form=form, now=now)
@@ -172,9 +192,10 @@ def finish(request: HttpRequest) -> HttpResponse:
         return lead_to_sign_in(request)
     if not current.is_registration_only:
         return lead_away(request)
-    if left_to_do(request.user, resolve_policy(request.user)):
-        return _render_security_info(request, status=409)
-    registration_session.end(request, reason=SignIn.EndedReason.FINISHED, now=now)
+    try:
+        finish_registration(request, sign_in=current, now=now)
+    except RegistrationNotFinished:
+        return _render_security_info(request, status=409)  # which says what is left
     return lead_to("sign_in", request, notice="finished")
 
 
@@ -197,8 +218,8 @@ def register_method(request: HttpRequest, slug: str) -> HttpResponse:
     try:
         guard_registration(sign_in=current, policy=resolve_policy(request.user), now=now)
         guard_kind(kind, current)
-    except RegistrationNotAllowed:
-        return lead_to("security_info", request)
+    except RegistrationNotAllowed as refusal:
+        return lead_past_the_gate(request, refusal, current, back=reverse("tap_provider:security_info"))
     if request.method == "POST" and "begin" in request.POST:
         kind.begin_registration(request, request.user)
         return lead_to("register_method", request, slug)
@@ -244,12 +265,25 @@ def _render_security_info(request: HttpRequest, *, status: int = 200) -> HttpRes
     now = timezone.now()
     current, user = sign_in_of_session(request), request.user
     policy = resolve_policy(user)
+    refusal = may_register(sign_in=current, policy=policy, now=now)
+    way = None if refusal is None or current is None else way_past(refusal, current)
+    done = request.GET.get("done")
+    offered = registrable_kinds()
+    kinds = [*offered, *(kind for kind in all_kinds() if kind not in offered)]
+    cards: list[dict[str, Any]] = [
+        {"kind": kind, "methods": kind.methods(user), "is_offered": kind in offered} for kind in kinds
+    ]
+    own = [OwnMethod(card["kind"], method) for card in cards for method in card["methods"]]
     context = {
         "upn": get_hooks().get_upn(user),
         "sign_in": current,
-        "cards": [{"kind": kind, "methods": kind.methods(user)} for kind in registrable_kinds()],
-        "refusal": may_register(sign_in=current, policy=policy, now=now),
-        "left_to_do": left_to_do(user, policy),
+        "cards": [card for card in cards if card["methods"] or card["is_offered"]],
+        "to_ask_about": [] if current is None else to_ask_about(own, current),
+        "refusal": refusal,
+        "way": way,
+        "way_url": None if way is None else past_the_gate(way, back=request.get_full_path()),
+        "done": done if done in DONE else None,
+        "left_to_do": left_to_do(user, policy, has_strong=any(one.kind.is_strong for one in own)),
         "registered": find_kind(request.GET.get("registered", "")),
         "next": next_of(request),
         "passkey_configuration": _passkey_configuration(request),

@@ -10,8 +10,13 @@ from django.shortcuts import resolve_url
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 
+from ..methods.step_up import Way, way_past
+
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
+
+    from ..exceptions import RegistrationNotAllowed
+    from ..models import SignIn
 
 
 def lead_to_sign_in(request: HttpRequest) -> HttpResponse:
@@ -40,6 +45,21 @@ def if_ours(request: HttpRequest, url: str) -> str:
     """Return this address if it is a place of ours, or nothing."""
     ours = url_has_allowed_host_and_scheme(url, allowed_hosts={request.get_host()}, require_https=request.is_secure())
     return url if ours else ""
+
+
+def past_the_gate(way: Way, *, back: str) -> str:
+    """Return the address where somebody gets what their session lacks, and comes back from."""
+    return f"{reverse(f'tap_provider:{way.value}')}?{urlencode({'next': back})}"
+
+
+def lead_past_the_gate(
+    request: HttpRequest, refusal: RegistrationNotAllowed, sign_in: SignIn, *, back: str
+) -> HttpResponse:
+    """Ask for the step-up that is lacking, and come back; where only a pass would help, Security info says so."""
+    way = way_past(refusal, sign_in)
+    if way in {None, Way.PASS}:
+        return lead_to("security_info", request)
+    return HttpResponseRedirect(past_the_gate(way, back=back))
 
 
 def lead_away(request: HttpRequest) -> HttpResponse:

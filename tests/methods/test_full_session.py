@@ -22,7 +22,7 @@ from tap_provider.hooks import Hooks
 from tap_provider.methods.full_session import (
     PENDING_KEY,
     awaited_user,
-    second_factor_kind,
+    second_factor_kinds,
     sign_in_with_password,
     sign_in_with_second_factor,
 )
@@ -406,15 +406,13 @@ def test_sign_in_with_password__a_refusal_is_recorded_without_what_was_typed(
 # The second step.
 
 
-def test_second_factor_kind__is_what_the_user_has(known: Any) -> None:
-    assert second_factor_kind(known) is None
+def test_second_factor_kinds__are_what_the_user_has(known: Any) -> None:
+    assert second_factor_kinds(known) == []
     device = TOTPDevice.objects.create(user=known, confirmed=False)
-    assert second_factor_kind(known) is None
+    assert second_factor_kinds(known) == []
     device.confirmed = True
     device.save()
-    kind = second_factor_kind(known)
-    assert kind is not None
-    assert kind.slug == "totp"
+    assert [kind.slug for kind in second_factor_kinds(known)] == ["totp"]
 
 
 def test_second_step__is_awaited_for_ten_minutes(make_request: Any, known: Any, app: TOTPDevice) -> None:

@@ -296,7 +296,7 @@ def test_security_info__says_why_one_may_not_register(client: Client, robin: Any
     html = response.content.decode()
     assert "passkey-register-button" not in html
     assert 'name="begin"' not in html
-    assert "/account/sign-in/?next=/account/security-info/" in html
+    assert "/account/sign-in/pass/?next=%2Faccount%2Fsecurity-info%2F" in html  # nothing that Robin has would do
 
 
 def test_security_info__offers_to_register_after_a_fresh_strong_sign_in(passkey_client: Client) -> None:

@@ -1,0 +1,365 @@
+"""The pages of a method: its name, removal, "I lost this"; the gate before them, and what Security info tells after."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+from django_otp.oath import totp
+from django_otp.plugins.otp_totp.models import TOTPDevice
+from django_otp_webauthn.models import WebAuthnCredential
+
+from tap_provider.models import AuditEvent, RegisteredMethod, SignIn
+from tap_provider.policy import change_policy
+
+from .conftest import HOUR
+from .softauthn import SoftAuthenticator, register_passkey
+from .softauthn import sign_in_with_passkey as ceremony
+
+SECURITY_INFO = "/account/security-info/"
+PASSWORD = "correct-horse-battery-staple"
+
+
+@pytest.fixture
+def key(passkey: SoftAuthenticator, robin: Any) -> WebAuthnCredential:
+    return WebAuthnCredential.objects.get(user=robin)
+
+
+@pytest.fixture
+def app(robin: Any) -> TOTPDevice:
+    return TOTPDevice.objects.create(user=robin, name="Phone", confirmed=True)
+
+
+def page_of(kind: str, device: Any, page: str = "") -> str:
+    return f"{SECURITY_INFO}methods/{kind}/{device.pk}/{page}"
+
+
+def text_of(response: Any) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
+
+
+# Whose, and when
+
+
+PAGES = ["", "remove/", "lost/"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_pages__of_a_method_that_is_not_ones_own_are_404(
+    page: str, method: str, passkey_client: Client, admin: Any
+) -> None:
+    theirs = TOTPDevice.objects.create(user=admin, name="Theirs", confirmed=True)
+    for path in (
+        page_of("totp", theirs, page),
+        f"{SECURITY_INFO}methods/totp/999999/{page}",
+        f"{SECURITY_INFO}methods/unknown/1/{page}",
+        f"{SECURITY_INFO}methods/passkey/%00/{page}",
+        f"{SECURITY_INFO}methods/passkey/{'9' * 5000}/{page}",
+        f"{SECURITY_INFO}methods/passkey/%F0%9F%94%91/{page}",
+    ):
+        response = getattr(passkey_client, method)(path, {"name": "Mine"})
+        assert response.status_code == 404, path
+    theirs.refresh_from_db()
+    assert theirs.name == "Theirs"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages__send_anonymous_visitors_to_sign_in(page: str, app: TOTPDevice) -> None:
+    for response in (Client().get(page_of("totp", app, page)), Client().post(page_of("totp", app, page))):
+        assert response.headers["Location"].startswith("/account/sign-in/?next=")
+    assert TOTPDevice.objects.filter(name="Phone").exists()
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_pages__ask_for_a_step_up_first_and_come_back(
+    page: str, method: str, passkey_client: Client, robin: Any, app: TOTPDevice
+) -> None:
+    SignIn.objects.update(authenticated_at=timezone.now() - HOUR)
+    address = page_of("totp", app, page)
+
+    response = passkey_client.get(address) if method == "get" else passkey_client.post(address, {"name": "Mine"})
+
+    assert response.headers["Location"] == f"/account/sign-in/step-up/?next={address.replace('/', '%2F')}"
+    assert TOTPDevice.objects.get().name == "Phone"
+
+
+def test_pages__where_only_a_pass_would_help_security_info_says_so(client: Client, robin: Any, policy_on: Any) -> None:
+    robin.set_password(PASSWORD)
+    robin.save()
+    client.post("/account/sign-in/", {"upn": robin.upn, "password": PASSWORD})
+
+    response = client.get(f"{SECURITY_INFO}methods/password/password/", follow=True)
+
+    assert response.redirect_chain[-1][0] == SECURITY_INFO
+    assert 'href="/account/sign-in/pass/?next=%2Faccount%2Fsecurity-info%2F"' in response.content.decode()
+
+
+def test_gate__by_signing_in_again_where_there_is_nothing_to_step_up_with(
+    client: Client, robin: Any, admin: Any, policy_on: Any
+) -> None:
+    """A lenient policy, and a password that was given an hour ago."""
+    change_policy(actor=admin, now=timezone.now(), require_strong_authentication_to_register=False)
+    robin.set_password(PASSWORD)
+    robin.save()
+    client.post("/account/sign-in/", {"upn": robin.upn, "password": PASSWORD})
+    SignIn.objects.update(authenticated_at=timezone.now() - HOUR)
+
+    response = client.get(SECURITY_INFO)
+    assert 'href="/account/sign-in/?next=%2Faccount%2Fsecurity-info%2F"' in response.content.decode()
+    response = client.post("/account/security-info/add/totp/", {"begin": "1"})
+    assert response.headers["Location"] == "/account/sign-in/?next=%2Faccount%2Fsecurity-info%2F"
+
+    client.post("/account/sign-in/?next=/account/security-info/", {"upn": robin.upn, "password": PASSWORD})
+    assert client.get(SECURITY_INFO).context["refusal"] is None
+
+
+@pytest.mark.parametrize("page", ["remove/", "lost/"])
+def test_pages__a_get_changes_nothing(page: str, passkey_client: Client, app: TOTPDevice) -> None:
+    assert passkey_client.get(page_of("totp", app, page)).status_code == 200
+    assert TOTPDevice.objects.filter(pk=app.pk).exists()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages__need_the_csrf_token(page: str, passkey_client: Client, app: TOTPDevice) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    strict.cookies = passkey_client.cookies
+    assert strict.post(page_of("totp", app, page), {"name": "Mine"}).status_code == 403
+    assert TOTPDevice.objects.filter(pk=app.pk, name="Phone").exists()
+
+
+# Names
+
+
+def test_method__tells_what_is_known_of_it(passkey_client: Client, robin: Any, key: WebAuthnCredential) -> None:
+    text = text_of(passkey_client.get(page_of("passkey", key)))
+    assert "Passkey" in text
+    assert "Added" in text
+    assert "with a Temporary Access Pass" in text
+    assert "127.0.0.1" in text
+    assert "It is your only way to sign in. Add another one first." in text
+
+
+def test_method__tells_no_more_than_is_known(passkey_client: Client, key: WebAuthnCredential) -> None:
+    RegisteredMethod.objects.all().delete()
+    text = text_of(passkey_client.get(page_of("passkey", key)))
+    assert "Added" in text  # the library knows that much
+    assert "Temporary Access Pass" not in text
+
+
+def test_method__is_renamed(passkey_client: Client, key: WebAuthnCredential) -> None:
+    response = passkey_client.post(page_of("passkey", key), {"name": "Office <b>key</b>"}, follow=True)
+    assert response.redirect_chain == [(f"{SECURITY_INFO}?done=renamed", 302)]
+    html = response.content.decode()
+    assert "The name is saved." in html
+    assert "Office &lt;b&gt;key&lt;/b&gt;" in html
+    assert "<b>key</b>" not in html
+
+
+@pytest.mark.parametrize("name", ["", " \t", "\x00", "x" * 61, "x" * 10_000, "\u202e"])
+def test_method__of_no_name_is_the_form_again(name: str, passkey_client: Client, key: WebAuthnCredential) -> None:
+    before = key.name
+    response = passkey_client.post(page_of("passkey", key), {"name": name})
+    assert response.status_code == 200
+    assert 'aria-invalid="true"' in response.content.decode()
+    key.refresh_from_db()
+    assert key.name == before
+
+
+# Removing
+
+
+def test_remove__asks_and_removes(passkey_client: Client, app: TOTPDevice) -> None:
+    assert "Remove Phone?" in text_of(passkey_client.get(page_of("totp", app, "remove/")))
+    response = passkey_client.post(page_of("totp", app, "remove/"), follow=True)
+    assert "Removed." in text_of(response)
+    assert "Phone" not in text_of(response)
+    assert passkey_client.post(page_of("totp", app, "remove/")).status_code == 404
+
+
+def test_remove__of_the_only_way_to_sign_in_is_refused_with_the_reason(
+    passkey_client: Client, key: WebAuthnCredential
+) -> None:
+    assert "<button" not in passkey_client.get(page_of("passkey", key, "remove/")).content.decode().split("<main")[1]
+    response = passkey_client.post(page_of("passkey", key, "remove/"))
+    assert response.status_code == 409
+    assert "It is your only way to sign in." in text_of(response)
+    assert WebAuthnCredential.objects.exists()
+
+
+def test_remove__of_a_password_keeps_this_session_and_no_other(
+    passkey_client: Client, passkey: SoftAuthenticator, robin: Any
+) -> None:
+    """Django ends every session of a user whose password has changed."""
+    robin.set_password(PASSWORD)
+    robin.save()
+    here, there = Client(), Client()
+    for browser in (here, there):
+        assert ceremony(browser, passkey).status_code == 200
+    response = here.post(f"{SECURITY_INFO}methods/password/password/remove/", follow=True)
+    assert "Removed." in text_of(response)
+    assert here.get("/members/").status_code == 200
+    assert there.get("/members/").status_code == 302
+
+
+# Losing
+
+
+def test_lost__signs_the_other_browser_out_at_its_next_request(
+    passkey_client: Client, passkey: SoftAuthenticator, robin: Any, issue: Callable[..., Any], key: Any
+) -> None:
+    """The story: a laptop is gone, still signed in; a pass from the help desk, and one act."""
+    laptop = Client()
+    assert ceremony(laptop, passkey).status_code == 200
+    phone = Client()
+    phone.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": issue(robin).passcode})
+
+    asked = phone.get(page_of("passkey", key, "lost/"))
+    assert "2 sign-ins that were made with it end" in text_of(asked)
+    assert "you will be signed out" not in text_of(asked)
+    assert laptop.get("/members/").status_code == 200
+
+    response = phone.post(page_of("passkey", key, "lost/"), follow=True)
+
+    assert "every sign-in that was made with it has ended" in text_of(response)
+    assert laptop.get("/members/").status_code == 302
+    assert ceremony(Client(), passkey).status_code != 200
+    assert phone.get(SECURITY_INFO).status_code == 200
+
+
+def test_lost__of_what_one_is_signed_in_with_signs_out_here_too(passkey_client: Client, key: Any) -> None:
+    assert "you will be signed out" in text_of(passkey_client.get(page_of("passkey", key, "lost/")))
+    response = passkey_client.post(page_of("passkey", key, "lost/"))
+    assert response.headers["Location"] == "/account/sign-in/?notice=lost"
+    assert "Sign in with something else." in text_of(passkey_client.get(response.headers["Location"]))
+    assert not passkey_client.session.keys()
+    assert AuditEvent.objects.get(kind="sign_in_ended", detail__reason="method_lost").user_key
+
+
+def test_lost__shows_what_came_by_it_and_takes_only_what_is_ticked(
+    passkey_client: Client, passkey: SoftAuthenticator, robin: Any, key: Any, issue: Callable[..., Any]
+) -> None:
+    """Whoever holds a found phone adds a passkey of theirs, to come back."""
+    second, third = SoftAuthenticator(), SoftAuthenticator()
+    assert register_passkey(passkey_client, second).status_code == 200
+    assert register_passkey(passkey_client, third).status_code == 200
+    mine, theirs = WebAuthnCredential.objects.exclude(pk=key.pk).order_by("pk")
+    app = TOTPDevice.objects.create(user=robin, name="Phone", confirmed=True)
+    phone = Client()
+    phone.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": issue(robin).passcode})
+
+    asked = phone.get(page_of("passkey", key, "lost/"))
+    assert [other["own"].method.id for other in asked.context["came_by_it"]] == [str(mine.pk), str(theirs.pk)]
+    ticked = [f"passkey:{theirs.pk}", f"totp:{app.pk}", "passkey:999", "nonsense", ""]
+    phone.post(page_of("passkey", key, "lost/"), {"also": ticked})
+
+    assert set(WebAuthnCredential.objects.values_list("pk", flat=True)) == {mine.pk}
+    assert TOTPDevice.objects.filter(pk=app.pk).exists()  # it did not come by it: ticking it does nothing
+
+
+# Do you still have these?
+
+
+def test_security_info__asks_about_what_was_there_before_once_something_new_is_registered(
+    passkey: SoftAuthenticator, robin: Any, key: Any, issue: Callable[..., Any]
+) -> None:
+    browser = Client()
+    browser.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": issue(robin).passcode})
+    assert browser.get(SECURITY_INFO).context["to_ask_about"] == []
+    assert register_passkey(browser, SoftAuthenticator()).status_code == 200
+
+    response = browser.get(SECURITY_INFO)
+
+    assert [own.method.id for own in response.context["to_ask_about"]] == [str(key.pk)]
+    assert "Do you still have these?" in text_of(response)
+    assert f'href="{page_of("passkey", key, "lost/")}"' in response.content.decode()
+    browser.post(page_of("passkey", key, "lost/"))
+    assert "Do you still have these?" not in text_of(browser.get(SECURITY_INFO))
+
+
+def test_security_info__does_not_ask_in_a_full_session(passkey_client: Client, app: TOTPDevice) -> None:
+    assert register_passkey(passkey_client, SoftAuthenticator()).status_code == 200
+    assert passkey_client.get(SECURITY_INFO).context["to_ask_about"] == []
+
+
+def test_security_info__names_several_of_a_kind_apart(passkey_client: Client) -> None:
+    for _ in range(2):
+        assert register_passkey(passkey_client, SoftAuthenticator()).status_code == 200
+    names = list(WebAuthnCredential.objects.order_by("pk").values_list("name", flat=True))
+    assert names == ["Passkey", "Passkey 2", "Passkey 3"]
+
+
+def test_security_info__shows_methods_of_kinds_that_are_not_offered_any_more(
+    passkey_client: Client, app: TOTPDevice, settings: Any
+) -> None:
+    """Their user may still have to remove them."""
+    settings.TAP_PROVIDER_REGISTRABLE_METHODS = ("passkey",)
+    html = passkey_client.get(SECURITY_INFO).content.decode()
+    assert page_of("totp", app) in html
+    assert "add/totp/" not in html
+
+
+# The second step, where one may choose
+
+
+def half_way_in(robin: Any) -> Client:
+    robin.set_password(PASSWORD)
+    robin.save()
+    browser = Client()
+    response = browser.post("/account/sign-in/?next=/members/", {"upn": robin.upn, "password": PASSWORD})
+    assert response.headers["Location"] == "/account/sign-in/verify/?next=%2Fmembers%2F"
+    return browser
+
+
+def test_second_step__offers_a_passkey_to_who_has_one(robin: Any, key: Any, app: TOTPDevice) -> None:
+    response = half_way_in(robin).get("/account/sign-in/verify/?next=/members/")
+    assert "passkey-verification-button" in response.content.decode()
+    key.delete()
+    response = half_way_in(robin).get("/account/sign-in/verify/?next=/members/")
+    assert "passkey-verification-button" not in response.content.decode()
+
+
+def test_second_step__a_passkey_there_signs_in_fully(robin: Any, key: Any, app: TOTPDevice, passkey: Any) -> None:
+    browser = half_way_in(robin)
+    assert ceremony(browser, passkey).status_code == 200
+    assert browser.get("/members/").status_code == 200
+    assert SignIn.objects.get(ended_at=None, pass_id=None).level == "phishing_resistant"
+
+
+@pytest.mark.parametrize("kind", ["", "unknown", "passkey", "password", "\x00", "totp"])
+def test_second_step__asks_for_the_first_where_nothing_of_the_users_is_named(
+    kind: str, robin: Any, app: TOTPDevice
+) -> None:
+    response = half_way_in(robin).get("/account/sign-in/verify/", {"kind": kind})
+    assert response.context["kind"].slug == "totp"
+    assert response.context["other_kinds"] == []
+
+
+def test_sign_in__by_password_and_app_notes_both_methods(robin: Any, app: TOTPDevice) -> None:
+    browser = half_way_in(robin)
+    browser.post("/account/sign-in/verify/", {"code": f"{totp(app.bin_key):06d}"})
+    used = SignIn.objects.get().used_methods.values_list("kind", "method_id")
+    assert set(used) == {("password", "password"), ("totp", str(app.pk))}
+
+
+def test_finish__refuses_until_what_one_has_is_enough_and_leaving_costs_nothing(
+    robin: Any, admin: Any, issue: Callable[..., Any]
+) -> None:
+    change_policy(actor=admin, now=timezone.now(), require_registration=True)
+    passcode = issue(robin, is_usable_once=False).passcode
+    browser = Client()
+    browser.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": passcode})
+    response = browser.post("/account/security-info/finish/")
+    assert response.status_code == 409
+    assert "Add at least one passkey or authenticator app." in text_of(response)
+    browser.post("/account/sign-out/")
+    again = browser.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": passcode})
+    assert again.status_code == 302
+    register_passkey(browser, SoftAuthenticator())
+    response = browser.post("/account/security-info/finish/")
+    assert response.headers["Location"] == "/account/sign-in/?notice=finished"
