@@ -5,12 +5,14 @@ CACHE_URL       default: local memory             OIDC_RSA_PRIVATE_KEY    defaul
 SECRET_KEY      default: var/secret_key, made on first use
 DEBUG           default: off                      ALLOWED_HOSTS           default: localhost, 127.0.0.1
 TIME_ZONE       default: UTC                      PREPARED_STATEMENTS     default: on (PostgreSQL only)
+EMAIL_URL       default: files in var/mail, with https SMTP on localhost   DEFAULT_FROM_EMAIL      default: Django's
 BACKCHANNEL_NETWORKS    where logout tokens may go besides public addresses; default: nowhere, without https loopback
 """
 
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import django
 import environ
 from django.conf import global_settings
 from django.core.management.utils import get_random_secret_key
@@ -128,8 +130,37 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = IS_SECURE
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", default=False) else None
 CSRF_TRUSTED_ORIGINS = [BASE_URL]
 
+# Mail: by SMTP where EMAIL_URL names a server (`smtp+tls://user:password@mail.example.com:587`); else by
+# the one of this machine, and in development, where there is no https, into files.
+EMAIL_SECONDS = 10  # how long to wait for the server
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default=global_settings.DEFAULT_FROM_EMAIL)
+email = env.email_url_config(
+    env.str("EMAIL_URL", default="") or ("smtp://localhost:25" if IS_SECURE else "filemail://")
+)
+email["EMAIL_FILE_PATH"] = email["EMAIL_FILE_PATH"] or str(VAR_DIR / "mail")
+if django.VERSION < (6, 1):
+    EMAIL_BACKEND, EMAIL_FILE_PATH, EMAIL_TIMEOUT = email["EMAIL_BACKEND"], email["EMAIL_FILE_PATH"], EMAIL_SECONDS
+    EMAIL_HOST, EMAIL_PORT = email["EMAIL_HOST"] or "localhost", email["EMAIL_PORT"] or 25
+    EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = email["EMAIL_HOST_USER"] or "", email["EMAIL_HOST_PASSWORD"] or ""
+    EMAIL_USE_TLS, EMAIL_USE_SSL = email.get("EMAIL_USE_TLS", False), email.get("EMAIL_USE_SSL", False)
+else:
+    MAILERS = {"default": {"BACKEND": email["EMAIL_BACKEND"]}}
+    if email["EMAIL_BACKEND"].endswith("smtp.EmailBackend"):
+        MAILERS["default"]["OPTIONS"] = {
+            "host": email["EMAIL_HOST"] or "localhost",
+            "port": email["EMAIL_PORT"],
+            "username": email["EMAIL_HOST_USER"] or "",
+            "password": email["EMAIL_HOST_PASSWORD"] or "",
+            "use_tls": email.get("EMAIL_USE_TLS", False),
+            "use_ssl": email.get("EMAIL_USE_SSL", False),
+            "timeout": EMAIL_SECONDS,
+        }
+    elif email["EMAIL_BACKEND"].endswith("filebased.EmailBackend"):
+        MAILERS["default"]["OPTIONS"] = {"file_path": email["EMAIL_FILE_PATH"]}
+
 # Temporary Access Passes.
 TAP_PROVIDER_UPN_FIELD = "upn"
+TAP_PROVIDER_BASE_URL = BASE_URL  # for links in mails
 # Logout tokens go to public addresses, and in development to a relying party on this machine.
 TAP_PROVIDER_BACKCHANNEL_NETWORKS = env.list(
     "BACKCHANNEL_NETWORKS", default=[] if IS_SECURE else ["127.0.0.0/8", "::1/128"]

@@ -13,6 +13,7 @@ The map, in the order of the flow:
     models                  the facts at rest            usability   may a pass be redeemed now, and if not, why
     passcode                the clear text and its hash  throttle    how often may one guess
     audit                   what happened, append-only   hooks       what a site may answer differently
+    notices                 what people are told by mail about their account       mail   how it is sent
     exceptions, signals, conf
 
     backends, middleware, decorators, forms, views, urls, admin, checks, management: the Django surface

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import django
 from django.apps import AppConfig, apps
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
@@ -22,11 +23,12 @@ class TapProviderConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from django.conf import settings
         from django.contrib.auth import get_user_model
         from django.contrib.auth.signals import user_logged_in, user_logged_out
         from django.db.models.signals import post_save, pre_delete
 
-        from . import checks, sign_in, throttle
+        from . import checks, mail, notices, sign_in, throttle
         from .methods import full_session, password, registry
 
         self.sweepers: dict[str, Callable[..., int]] = {"attempt counters": throttle.sweep}  # for `manage.py tap sweep`
@@ -43,3 +45,8 @@ class TapProviderConfig(AppConfig):
         pre_delete.connect(
             sign_in.end_before_deletion, sender="tap_provider.SignIn", dispatch_uid="tap_provider.end_before_deletion"
         )
+        notices.connect()
+        if django.VERSION >= (6, 0) and "default" in settings.TASKS:
+            from . import tasks
+
+            mail.couriers.append(tasks.hand_over)

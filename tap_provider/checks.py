@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from django.apps import apps
 from django.conf import settings as django_settings
@@ -14,6 +15,7 @@ from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import FieldDoesNotExist
+from django.core.mail.backends.smtp import EmailBackend as SmtpBackend
 from django.db import connections
 from django.db.models import UniqueConstraint
 from django.urls import NoReverseMatch, reverse
@@ -21,6 +23,7 @@ from django.utils.module_loading import import_string
 
 from .conf import DEFAULTS, PREFIX, settings
 from .hooks import Hooks
+from .mail import make_connection
 from .methods.registry import find_kind
 from .models import Level
 
@@ -50,11 +53,13 @@ W012 = "tap_provider.W012"  # the UPN field is not unique
 W013 = "tap_provider.W013"  # ATOMIC_REQUESTS
 E014 = "tap_provider.E014"  # a database that has not been tried
 W015 = "tap_provider.W015"  # the library's own passkey views are mounted
+W016 = "tap_provider.W016"  # a mail server may be waited for without end
+W017 = "tap_provider.W017"  # mails without links
 
 
 def register_all() -> None:
     """Register every check below; called once by `AppConfig.ready`."""
-    for check in (check_middleware, check_backends, check_settings, check_registrable_methods):
+    for check in (check_middleware, check_backends, check_settings, check_registrable_methods, check_mail):
         register(Tags.security)(check)
     register(Tags.database)(check_databases)
     register(Tags.security)(check_database_settings)
@@ -142,6 +147,22 @@ def check_passkey_urls(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     return [CheckWarning("Passkeys can be registered by the library's own views.", hint=hint, id=W015)]
 
 
+def check_mail(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    if not settings.base_url:
+        hint = f"Set {PREFIX}BASE_URL to where browsers reach the site."
+        found.append(CheckWarning("Mails tell people to open Security info, but not where.", hint=hint, id=W017))
+    try:
+        connection = make_connection()
+    except Exception:  # noqa: BLE001 whatever a backend raises; it is the site's to see when it sends
+        return found
+    if isinstance(connection, SmtpBackend) and connection.timeout is None:
+        message = "Whoever acts waits for the mail server, and nothing says how long at most."
+        hint = 'Set EMAIL_TIMEOUT, or "timeout" among the OPTIONS of MAILERS["default"], to a few seconds.'
+        found.append(CheckWarning(message, hint=hint, id=W016))
+    return found
+
+
 def check_databases(app_configs: Any, databases: Any = None, **kwargs: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     for alias in databases or []:
@@ -172,6 +193,19 @@ def _misshapen_settings() -> Iterator[CheckMessage]:
             yield from _no_networks(told)
     if getattr(django_settings, f"{PREFIX}REFRESH_TOKENS", "always") not in ("always", "offline_access"):
         yield Error(f"{PREFIX}REFRESH_TOKENS is 'offline_access' or 'always'.", id=E010)
+    if not _is_base_url(getattr(django_settings, f"{PREFIX}BASE_URL", "")):
+        yield Error(f"{PREFIX}BASE_URL is an address such as 'https://login.example.com'.", id=E010)
+
+
+def _is_base_url(told: Any) -> bool:
+    if told == "":
+        return True
+    try:
+        parts = urlsplit(told)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except (TypeError, ValueError, AttributeError):
+        return False
+    return known and not (parts.query or parts.fragment or "@" in parts.netloc)
 
 
 def _no_networks(told: Iterable[str]) -> Iterator[CheckMessage]:

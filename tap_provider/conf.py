@@ -34,6 +34,7 @@ DEFAULTS: dict[str, Any] = {
     "PASS_AMR": ("mfa", "tap"),
     "BACKCHANNEL_NETWORKS": (),
     "REFRESH_TOKENS": "offline_access",
+    "BASE_URL": "",
 }
 
 
@@ -116,6 +117,15 @@ class Settings:
         `"offline_access"`, the default: for those that were granted that scope; `"always"`: for all.
         """
         return str(self._read("REFRESH_TOKENS"))
+
+    @property
+    def base_url(self) -> str:
+        """`TAP_PROVIDER_BASE_URL`: where browsers reach the site, for links in mails; without it they have none.
+
+        Scheme and host, and the path below which the site is mounted, if any. Never taken from a request, whose
+        `Host` is the client's invention.
+        """
+        return str(self._read("BASE_URL")).rstrip("/")
 
 
 settings = Settings()

@@ -18,6 +18,8 @@ from .conf import settings
 from .exceptions import AmbiguousUpn
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from django.http import HttpRequest
 
 LONGEST_UPN = 254
@@ -71,6 +73,21 @@ class Hooks:
     def email_is_verified(self, user: Any) -> bool:
         """Tell whether this user was seen to receive mail at their address: `email_verified` (OpenID Connect §5.1)."""
         return False
+
+    def addresses_to_notify(self, user: Any) -> Sequence[str]:
+        """Return the mail addresses that are told what happens to this user's account; none sends nothing.
+
+        Asked when it has happened, also where the mail is sent later. Each address gets a mail of its own.
+        """
+        address = getattr(user, user.get_email_field_name(), None)
+        return [address] if address else []
+
+    def language_of(self, user: Any) -> str | None:
+        """Return the code of the language to write to this user in, or None if the site does not know it.
+
+        Then it is the language in force if they did it themselves, and `LANGUAGE_CODE` if an administrator did.
+        """
+        return None
 
     def client_address(self, request: HttpRequest) -> str | None:
         """Return the address of the client, seen past as many proxies as `TAP_PROVIDER_TRUSTED_PROXIES` says."""

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import django
 import pytest
 from django.conf import settings as django_settings
 from django.contrib.admin import AdminSite
@@ -192,6 +193,18 @@ def test_check_databases__warns_of_a_database_that_has_not_been_tried(monkeypatc
         ("REFRESH_TOKENS", "always", []),
         ("REFRESH_TOKENS", "never", ["tap_provider.E010"]),
         ("REFRESH_TOKENS", ["always"], ["tap_provider.E010"]),
+        ("BASE_URL", "", []),
+        ("BASE_URL", "https://login.example.test", []),
+        ("BASE_URL", "http://localhost:8000/portal/", []),
+        ("BASE_URL", "login.example.test", ["tap_provider.E010"]),
+        ("BASE_URL", "//login.example.test", ["tap_provider.E010"]),
+        ("BASE_URL", "https://", ["tap_provider.E010"]),
+        ("BASE_URL", "https://login.example.test:port", ["tap_provider.E010"]),
+        ("BASE_URL", "https://login.example.test/?next=/", ["tap_provider.E010"]),
+        ("BASE_URL", "https://login.example.test@evil.test", ["tap_provider.E010"]),
+        ("BASE_URL", "javascript:alert(1)", ["tap_provider.E010"]),
+        ("BASE_URL", None, ["tap_provider.E010"]),
+        ("BASE_URL", b"https://login.example.test", ["tap_provider.E010"]),
     ],
 )
 def test_check_settings__names_what_is_wrong(settings: Any, name: str, value: Any, expected: list[str]) -> None:
@@ -256,6 +269,40 @@ def test_check_passkey_urls__wants_the_librarys_own_left_out(settings: Any, urlc
     assert ids(checks.check_passkey_urls(None)) == expected
 
 
+# Mail.
+
+SMTP = "django.core.mail.backends.smtp.EmailBackend"
+
+
+def use_mailer(settings: Any, backend: str, timeout: int | None) -> None:
+    if django.VERSION >= (6, 1):
+        options = {"host": "localhost", "timeout": timeout} if backend == SMTP else {}
+        settings.MAILERS = {"default": {"BACKEND": backend, "OPTIONS": options}}
+    else:
+        settings.EMAIL_BACKEND, settings.EMAIL_TIMEOUT = backend, timeout
+
+
+@pytest.mark.parametrize(
+    ("backend", "timeout", "expected"),
+    [
+        (SMTP, None, ["tap_provider.W016"]),
+        (SMTP, 10, []),
+        ("django.core.mail.backends.locmem.EmailBackend", None, []),
+        ("tests.nowhere.EmailBackend", None, []),  # Django tells, as soon as something is sent
+    ],
+)
+def test_check_mail__wants_no_mail_server_to_be_waited_for_without_end(
+    settings: Any, backend: str, timeout: int | None, expected: list[str]
+) -> None:
+    use_mailer(settings, backend, timeout)
+    assert ids(checks.check_mail(None)) == expected
+
+
+def test_check_mail__wants_to_know_where_links_lead(settings: Any) -> None:
+    settings.TAP_PROVIDER_BASE_URL = ""
+    assert ids(checks.check_mail(None)) == ["tap_provider.W017"]
+
+
 # OpenID.
 
 
@@ -293,6 +340,7 @@ def test_check_scopes__wants_the_one_for_registration(settings: Any) -> None:
         ("TAP_PROVIDER_REGISTRATION_VIEWS", ["admin:index"], "tap_provider.E006"),
         ("TAP_PROVIDER_REGISTRABLE_METHODS", ["carrier_pigeon"], "tap_provider.W011"),
         ("TAP_PROVIDER_UPN_FIELD", "employee_number", "tap_provider.E008"),
+        ("TAP_PROVIDER_BASE_URL", "", "tap_provider.W017"),
     ],
 )
 def test_checks__run_with_manage_py_check(settings: Any, name: str, value: Any, expected: str) -> None:

@@ -43,6 +43,7 @@ def test_settings__defaults() -> None:
     assert settings.registrable_methods == ("passkey", "totp")
     assert settings.pass_amr == ("mfa", "tap")
     assert settings.refresh_tokens == "offline_access"
+    assert settings.base_url == ""
     assert settings.acr_values == {
         "single_factor": "urn:oasis:names:tc:SAML:2.0:ac:classes:Password",
         "multi_factor": "http://schemas.openid.net/pape/policies/2007/06/multi-factor",
@@ -58,6 +59,7 @@ def test_settings__defaults() -> None:
         ("HOOKS", "site.Hooks", "hooks", "site.Hooks"),
         ("REGISTRATION_VIEWS", ["a:b"], "registration_views", frozenset({"a:b"})),
         ("REGISTRABLE_METHODS", ["totp"], "registrable_methods", ("totp",)),
+        ("BASE_URL", "https://login.example.test/", "base_url", "https://login.example.test"),
         ("PASS_AMR", ["tap"], "pass_amr", ("tap",)),
         ("BACKCHANNEL_NETWORKS", ["10.0.0.0/8"], "backchannel_networks", (ip_network("10.0.0.0/8"),)),
         ("REFRESH_TOKENS", "always", "refresh_tokens", "always"),

@@ -210,7 +210,8 @@ def test_templates__each_block_is_documented_and_no_other_is() -> None:
     # Of the admin's pages, whose frame extends Django's, only the block that Django does not have is ours.
     own["tap_provider/admin/base.html"] = {"methods_crumb"}
     del own["tap_provider/admin/user_change_form.html"]
-    documented = {name: set(first_column(body)) for name, body in sections(read("reference/pages.md"), level=3).items()}
+    told = read("reference/pages.md") + read("reference/mail.md")
+    documented = {name: set(first_column(body)) for name, body in sections(told, level=3).items()}
     assert documented == {name: found for name, found in own.items() if found and not is_admin_page(name)}
 
 

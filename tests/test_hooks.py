@@ -136,6 +136,25 @@ def test_email_is_verified__is_not_said_of_anybody_by_default(robin: Any) -> Non
     assert get_hooks().email_is_verified(robin) is False
 
 
+def test_addresses_to_notify__is_the_users_own_address_if_there_is_one(make_user: MakeUser) -> None:
+    assert list(get_hooks().addresses_to_notify(make_user("robin", email="r@example.test"))) == ["r@example.test"]
+    assert list(get_hooks().addresses_to_notify(make_user("nomail", email=""))) == []
+
+
+def test_addresses_to_notify__asks_the_field_that_the_user_model_names(
+    make_user: MakeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    robin = make_user("robin", email="r@example.test")
+    monkeypatch.setattr(get_user_model(), "EMAIL_FIELD", "upn")
+    assert list(get_hooks().addresses_to_notify(robin)) == ["robin@example.test"]
+    monkeypatch.setattr(get_user_model(), "EMAIL_FIELD", "there_is_none")
+    assert list(get_hooks().addresses_to_notify(robin)) == []
+
+
+def test_language_of__is_not_known_by_default(robin: Any) -> None:
+    assert get_hooks().language_of(robin) is None
+
+
 @pytest.mark.parametrize(
     ("trusted", "remote", "forwarded", "address"),
     [

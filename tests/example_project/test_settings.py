@@ -104,6 +104,40 @@ def test_settings__are_read_from_the_environment(tmp_path: Path) -> None:
     assert not (tmp_path / "secret_key").exists()
 
 
+MAIL = """
+import django
+from django.conf import settings
+django.setup()
+from tap_provider.mail import make_connection
+made = make_connection()
+print(type(made).__module__, getattr(made, "file_path", ""), getattr(made, "host", ""), getattr(made, "port", ""),
+      getattr(made, "username", ""), getattr(made, "use_tls", ""), getattr(made, "timeout", ""),
+      settings.DEFAULT_FROM_EMAIL)
+"""
+
+
+def mailer(tmp_path: Path, **environment: str) -> list[str]:
+    done = run(tmp_path, "-W", "error", "-c", MAIL, DJANGO_SETTINGS_MODULE="example_project.settings", **environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_settings__mails_are_files_without_an_environment(tmp_path: Path) -> None:
+    assert mailer(tmp_path)[:2] == ["django.core.mail.backends.filebased", str(tmp_path / "mail")]
+
+
+def test_settings__mails_go_to_the_server_that_is_named_which_is_not_waited_for_without_end(tmp_path: Path) -> None:
+    url = "smtp+tls://me:word@mail.example.test:587"
+    told = mailer(tmp_path, EMAIL_URL=url, DEFAULT_FROM_EMAIL="login@example.test")
+    smtp = "django.core.mail.backends.smtp"
+    assert told == [smtp, "mail.example.test", "587", "me", "True", "10", "login@example.test"]
+
+
+def test_settings__mails_are_not_lost_in_files_in_production(tmp_path: Path) -> None:
+    told = mailer(tmp_path, BASE_URL="https://login.example.test")
+    assert told[:4] == ["django.core.mail.backends.smtp", "localhost", "25", "False"]
+
+
 def test_settings__over_https_everything_is_strict(tmp_path: Path) -> None:
     settings = told(tmp_path, BASE_URL="https://login.example.test")
     assert settings["SESSION_COOKIE_SECURE"] is settings["CSRF_COOKIE_SECURE"] is True

@@ -43,6 +43,7 @@ STORY = """
      password    {admin[password]}
 
   Robin also has a password, for signing in without a pass: {user[password]}
+  Mails to Robin are files in var/mail (EMAIL_URL in the environment sends them instead)
   All of these secrets are new at each start. Stop with Ctrl-C.
 """
 
