@@ -29,13 +29,14 @@ class TapProviderConfig(AppConfig):
         from django.db.models.signals import post_save, pre_delete
 
         from . import checks, mail, notices, sign_in, throttle
-        from .methods import full_session, password, registry
+        from .methods import full_session, password, recovery_codes, registry
 
         self.sweepers: dict[str, Callable[..., int]] = {"attempt counters": throttle.sweep}  # for `manage.py tap sweep`
         checks.register_all()
         for app, path in OPTIONAL_KINDS.items():
             if apps.is_installed(app):
                 registry.register(import_string(path)())
+        registry.register(recovery_codes.RecoveryCodesKind())
         registry.register(password.PasswordKind())
         user_logged_in.connect(full_session.record_login, dispatch_uid="tap_provider.record_login")
         user_logged_out.connect(full_session.record_logout, dispatch_uid="tap_provider.record_logout")

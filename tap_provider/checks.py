@@ -26,6 +26,7 @@ from .hooks import Hooks
 from .mail import make_connection
 from .methods.registry import find_kind
 from .models import Level
+from .passcode import hashes_alike
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -223,7 +224,8 @@ def _loadable() -> Iterator[CheckMessage]:
     except (ImportError, TypeError) as error:
         yield Error(f"{PREFIX}HOOKS cannot be loaded: {error}", id=E009)
     try:
-        settings.passcode_hasher.salt()
+        if not hashes_alike(settings.passcode_hasher):
+            yield Error(f"{PREFIX}PASSCODE_HASHER does not tell the salt of a hash, as recovery codes need.", id=E009)
     except (ImportError, TypeError, AttributeError) as error:
         yield Error(f"{PREFIX}PASSCODE_HASHER cannot be loaded: {error}", id=E009)
 

@@ -25,7 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "HOOKS": "tap_provider.hooks.Hooks",
     "PASSCODE_HASHER": "tap_provider.passcode.PasscodeHasher",
     "REGISTRATION_VIEWS": (),
-    "REGISTRABLE_METHODS": ("passkey", "totp"),
+    "REGISTRABLE_METHODS": ("passkey", "totp", "recovery_codes"),
     "ACR_VALUES": {
         "single_factor": "urn:oasis:names:tc:SAML:2.0:ac:classes:Password",
         "multi_factor": "http://schemas.openid.net/pape/policies/2007/06/multi-factor",
@@ -84,7 +84,7 @@ class Settings:
     def registrable_methods(self) -> Sequence[str]:
         """`TAP_PROVIDER_REGISTRABLE_METHODS`: the method kinds that Security info offers, in order.
 
-        Default `("passkey", "totp")`; add `"password"` to let people set one.
+        Default `("passkey", "totp", "recovery_codes")`; add `"password"` to let people set one.
         """
         return tuple(self._read("REGISTRABLE_METHODS"))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import unicodedata
+from copy import copy
 from typing import TYPE_CHECKING
 
 from django.contrib.auth.hashers import Argon2PasswordHasher
@@ -26,6 +27,9 @@ LONGEST_TYPED = 4 * LONGEST  # whatever a person could type with separators; mor
 
 _LOOKALIKES = str.maketrans({"O": "0", "I": "1", "L": "1"})
 _SEPARATORS = {"Zs", "Cf", "Pd", "Cc"}  # spaces, invisible marks, dashes, tabs and line ends
+
+_COSTS = {"time_cost", "memory_cost", "iterations", "work_factor", "block_size", "parallelism"}
+# What Django's hashers of the kinds Argon2, PBKDF2 and scrypt note in a hash, and are told by attributes.
 
 
 class PasscodeHasher(Argon2PasswordHasher):
@@ -75,3 +79,25 @@ def passcode_matches(passcode: str, passcode_hash: str | None, *, hasher: BasePa
         hasher.encode(passcode, hasher.salt())
         return False
     return bool(hasher.verify(passcode, passcode_hash)) and passcode != ""
+
+
+def hash_alike(passcode: str, passcode_hash: str | None, *, hasher: BasePasswordHasher) -> str:
+    """Return the hash of a folded passcode with the salt and the costs of another, at the price of exactly one hash.
+
+    So one hash finds it among many that share a salt. Without another, the same price is paid for nothing.
+    """
+    if passcode_hash is None:
+        return hasher.encode(passcode, hasher.salt())
+    decoded, then = hasher.decode(passcode_hash), copy(hasher)
+    for cost in _COSTS & decoded.keys():
+        setattr(then, cost, decoded[cost])
+    return then.encode(passcode, decoded["salt"])
+
+
+def hashes_alike(hasher: BasePasswordHasher) -> bool:
+    """Tell whether `hash_alike` works with this hasher: it must give back the salt that it was given."""
+    salt = hasher.salt()
+    try:
+        return bool(hasher.decode(hasher.encode("", salt))["salt"] == salt)
+    except (NotImplementedError, LookupError):
+        return False

@@ -14,7 +14,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.contrib.admin import AdminSite
 from django.contrib.auth import get_user_model
-from django.contrib.auth.hashers import BasePasswordHasher
+from django.contrib.auth.hashers import MD5PasswordHasher
 from django.core.checks import CheckMessage, run_checks
 from django.db import connections
 from django.db.models import UniqueConstraint
@@ -47,8 +47,22 @@ class NotHooks:
     """Not a subclass."""
 
 
-class OtherHasher(BasePasswordHasher):
-    algorithm = "other"
+class OtherHasher(MD5PasswordHasher):
+    """As a site may name one: Django's protocol, whatever the algorithm."""
+
+
+class OpaqueHasher(MD5PasswordHasher):
+    """It does not tell the salt of a hash."""
+
+    def decode(self, encoded: str) -> Any:
+        raise NotImplementedError
+
+
+class BytesHasher(MD5PasswordHasher):
+    """As bcrypt: what it tells as the salt is not what it was given."""
+
+    def decode(self, encoded: str) -> Any:
+        return {**super().decode(encoded), "salt": "another"}
 
 
 def ids(found: list[CheckMessage]) -> list[str]:
@@ -173,6 +187,8 @@ def test_check_databases__warns_of_a_database_that_has_not_been_tried(monkeypatc
         ("HOOKS", "tests.nowhere.Hooks", ["tap_provider.E009"]),
         ("HOOKS", "tests.test_checks.ids", ["tap_provider.E009"]),
         ("PASSCODE_HASHER", "tests.test_checks.OtherHasher", []),
+        ("PASSCODE_HASHER", "tests.test_checks.OpaqueHasher", ["tap_provider.E009"]),
+        ("PASSCODE_HASHER", "tests.test_checks.BytesHasher", ["tap_provider.E009"]),
         ("PASSCODE_HASHER", "tests.test_checks.NotHooks", ["tap_provider.E009"]),
         ("PASSCODE_HASHER", "tests.nowhere.Hasher", ["tap_provider.E009"]),
         ("PASSCODE_LENGTH", 12, ["tap_provider.E010"]),

@@ -40,7 +40,7 @@ def test_settings__defaults() -> None:
     assert settings.hooks == "tap_provider.hooks.Hooks"
     assert settings.passcode_hasher.memory_cost == 19_456  # type: ignore[attr-defined]
     assert settings.registration_views == frozenset()
-    assert settings.registrable_methods == ("passkey", "totp")
+    assert settings.registrable_methods == ("passkey", "totp", "recovery_codes")
     assert settings.pass_amr == ("mfa", "tap")
     assert settings.refresh_tokens == "offline_access"
     assert settings.base_url == ""

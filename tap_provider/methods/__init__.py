@@ -6,5 +6,6 @@ registration    may this session register now, what is left to do, and the recor
 full_session    signing in with registered methods: Django's `login()` observed and recorded
 
 passkey         WebAuthn by django-otp-webauthn       totp   authenticator app by django-otp
-password        Django's own                          otp_devices   what django-otp wants of every request
+password        Django's own                          recovery_codes   ten to keep, hashed, each good once
+otp_devices     what django-otp wants of every request
 """

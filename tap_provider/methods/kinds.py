@@ -104,6 +104,7 @@ class MethodKind(ABC):
     card_template: str  # how Security info shows it: lists the methods, offers to add one
     backends: tuple[str, ...] = ()  # authentication backends whose success proves a method of this kind
     has_names: bool = False  # may the user give each method a name?
+    is_last_resort: bool = False  # is it asked for only after every other kind, whichever was registered first?
 
     @abstractmethod
     def methods(self, user: Any) -> list[Method]:

@@ -18,8 +18,8 @@ def register(kind: MethodKind) -> None:
 
 
 def all_kinds() -> list[MethodKind]:
-    """Return every kind that this site knows, registrable or not."""
-    return list(_kinds.values())
+    """Return every kind that this site knows, registrable or not; in the order in which they are asked for."""
+    return sorted(_kinds.values(), key=lambda kind: kind.is_last_resort)
 
 
 def find_kind(slug: str) -> MethodKind | None:

@@ -271,7 +271,13 @@ def _render_security_info(request: HttpRequest, *, status: int = 200) -> HttpRes
     offered = registrable_kinds()
     kinds = [*offered, *(kind for kind in all_kinds() if kind not in offered)]
     cards: list[dict[str, Any]] = [
-        {"kind": kind, "methods": kind.methods(user), "is_offered": kind in offered} for kind in kinds
+        {
+            "kind": kind,
+            "methods": kind.methods(user),
+            "is_offered": kind in offered,
+            "why_not": None if current is None else kind.why_not_register(user, current),
+        }
+        for kind in kinds
     ]
     own = [OwnMethod(card["kind"], method) for card in cards for method in card["methods"]]
     context = {

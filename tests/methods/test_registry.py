@@ -41,7 +41,7 @@ def kinds() -> Iterator[None]:
 
 
 def test_all_kinds__are_those_whose_apps_are_installed() -> None:
-    assert {kind.slug for kind in registry.all_kinds()} == {"passkey", "totp", "password"}
+    assert {kind.slug for kind in registry.all_kinds()} == {"passkey", "totp", "recovery_codes", "password"}
 
 
 def test_find_kind__by_slug_or_none() -> None:
@@ -53,9 +53,16 @@ def test_find_kind__by_slug_or_none() -> None:
 @pytest.mark.usefixtures("kinds")
 def test_register__a_third_partys_kind_is_offered_where_the_setting_names_it(settings: Any) -> None:
     registry.register(Badge())
-    assert [kind.slug for kind in registry.registrable_kinds()] == ["passkey", "totp"]
+    assert [kind.slug for kind in registry.registrable_kinds()] == ["passkey", "totp", "recovery_codes"]
     settings.TAP_PROVIDER_REGISTRABLE_METHODS = ["badge", "passkey"]
     assert [kind.slug for kind in registry.registrable_kinds()] == ["badge", "passkey"]
+
+
+@pytest.mark.usefixtures("kinds")
+def test_all_kinds__a_last_resort_comes_after_a_third_partys_kind() -> None:
+    """Whatever is asked for after the password: nobody spends a recovery code who has something else."""
+    registry.register(Badge())
+    assert [kind.slug for kind in registry.all_kinds()] == ["passkey", "totp", "password", "badge", "recovery_codes"]
 
 
 @pytest.mark.usefixtures("kinds")

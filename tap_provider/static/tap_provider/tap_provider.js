@@ -12,7 +12,9 @@ for (const time of document.querySelectorAll("time[data-local]")) {
   }
 }
 
-/* Copy buttons, hidden without this script. What they copy has spaces for reading only. */
+/* Copy and print buttons, hidden without this script. What is copied has spaces for reading only; of a list, each item
+   is a line. */
+const meant = (source) => source.textContent.replace(/\s/g, "");
 const said = document.createElement("p");
 said.className = "visually-hidden";
 said.setAttribute("aria-live", "polite");
@@ -24,7 +26,8 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
   button.addEventListener("click", async () => {
     let done = button.dataset.copied;
     try {
-      await navigator.clipboard.writeText(source.textContent.replace(/\s/g, ""));
+      const items = [...source.querySelectorAll("li")];
+      await navigator.clipboard.writeText(items.map(meant).join("\n") || meant(source));
     } catch { /* no Clipboard API over plain http, or not permitted: one key press is left to do */
       window.getSelection().selectAllChildren(source);
       done = button.dataset.selected;
@@ -32,6 +35,11 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
     button.textContent = said.textContent = done;
     setTimeout(() => { button.textContent = label; said.textContent = ""; }, 4000);
   });
+}
+
+for (const button of document.querySelectorAll("button[data-print]")) {
+  button.hidden = false;
+  button.addEventListener("click", () => window.print());
 }
 
 /* A passkey was registered: show the page anew, with the passkey in its list. */
