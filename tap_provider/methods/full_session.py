@@ -155,9 +155,7 @@ def sign_in_with_second_factor(request: HttpRequest, *, user: Any, kind: MethodK
     used = kind.verify_second_factor(user, form) if form.is_valid() else None
     if used is None:
         record_refusal(request, user, reason=kind.slug, now=now)
-        raise SignInRefused(
-            _("That code is not right. Wait for the next one, then try again."), code="code_not_accepted"
-        )
+        raise SignInRefused(kind.wrong_answer, code="code_not_accepted")
     take_back(attempt)
     backend = request.session.pop(PENDING_KEY)["backend"]
     sign_in(request, user, used=[USED_PASSWORD, used], backend=backend)

@@ -11,6 +11,8 @@ from enum import Enum
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from django.utils.translation import gettext_lazy as _
+
 from ..models import Level
 
 if TYPE_CHECKING:
@@ -103,6 +105,7 @@ class MethodKind(ABC):
     alone: Level = Level.SINGLE_FACTOR  # what signing in with it and nothing else is worth
     card_template: str  # how Security info shows it: lists the methods, offers to add one
     backends: tuple[str, ...] = ()  # authentication backends whose success proves a method of this kind
+    wrong_answer: _StrOrPromise = _("That code is not right. Try again.")  # what is said of one, as a second factor
     has_names: bool = False  # may the user give each method a name?
     is_last_resort: bool = False  # is it asked for only after every other kind, whichever was registered first?
 

@@ -120,6 +120,7 @@ class RecoveryCodesKind(MethodKind):
     )
     is_strong = False
     is_last_resort = True
+    wrong_answer = _("That code is not right, or was used before. Try another one.")
     card_template = "tap_provider/methods/recovery_codes.html"
 
     def methods(self, user: Any) -> list[Method]:

@@ -100,9 +100,7 @@ def step_up(request: HttpRequest, *, kind: MethodKind, form: Form, now: datetime
     used = kind.verify_second_factor(user, form) if form.is_valid() else None
     if used is None:
         record_refusal(request, user, reason=kind.slug, now=now)
-        raise SignInRefused(
-            _("That code is not right. Wait for the next one, then try again."), code="code_not_accepted"
-        )
+        raise SignInRefused(kind.wrong_answer, code="code_not_accepted")
     take_back(attempt)
     both = [USED_PASSWORD, used]
     methods = [method.kind for method in both]

@@ -46,6 +46,7 @@ class TotpKind(MethodKind):
     label = _("Authenticator app")
     description = _("An app on your phone that shows a new six-digit code every half minute.")
     is_strong = True
+    wrong_answer = _("That code is not right. Wait for the next one, then try again.")
     has_names = True
     card_template = "tap_provider/methods/totp.html"
 

@@ -25,7 +25,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from tap_provider.exceptions import RegistrationNotAllowed
 from tap_provider.issue import revoke_pass
 from tap_provider.methods import recovery_codes
-from tap_provider.methods.full_session import second_factor_kind
+from tap_provider.methods.full_session import second_factor_kinds
 from tap_provider.methods.kinds import Method
 from tap_provider.methods.recovery_codes import (
     COUNT,
@@ -435,9 +435,9 @@ def test_kind__does_not_satisfy_a_policy_that_requires_registration(holder: Clie
 
 
 def test_second_factor__an_app_is_asked_first(known: Any, codes: tuple[str, ...]) -> None:
-    assert second_factor_kind(known).slug == "recovery_codes"  # type: ignore[union-attr]
+    assert [kind.slug for kind in second_factor_kinds(known)] == ["recovery_codes"]
     TOTPDevice.objects.create(user=known, confirmed=True)
-    assert second_factor_kind(known).slug == "totp"  # type: ignore[union-attr]
+    assert [kind.slug for kind in second_factor_kinds(known)] == ["totp", "recovery_codes"]
     sign_in = strong_sign_in(known)
     assert [kind.slug for kind in second_factors(sign_in)] == ["totp", "recovery_codes"]
 
@@ -752,3 +752,19 @@ def test_admin__sees_how_many_are_left(known: Any, codes: tuple[str, ...], admin
     browser.force_login(admin)
     page = browser.get(f"/admin/tap_provider/temporaryaccesspass/users/{known.pk}/").content.decode()
     assert "Recovery codes (10 of 10 left)" in page
+
+
+def test_second_step__people_may_choose_a_code_instead_of_the_app(
+    known: Any, codes: tuple[str, ...], client: Client
+) -> None:
+    """And are told what is wrong with a code in words that fit it: there is no next one to wait for."""
+    TOTPDevice.objects.create(user=known, name="Phone", confirmed=True)
+    client.post(SIGN_IN, {"upn": known.upn, "password": PASSWORD})
+    page = client.get(VERIFY)
+    assert page.context["kind"].slug == "totp"
+    assert 'href="?kind=recovery_codes"' in page.content.decode()
+    there = f"{VERIFY}?kind=recovery_codes"
+    assert client.get(there).context["kind"].slug == "recovery_codes"
+    assert "was used before" in client.post(there, {"code": "0000-0000-0000-0000"}).content.decode()
+    assert client.post(there, {"code": codes[0]}).status_code == 302
+    assert SignIn.objects.get(ended_at=None, methods=["password", "recovery_codes"]).level == Level.MULTI_FACTOR
