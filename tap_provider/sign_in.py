@@ -31,13 +31,14 @@ if TYPE_CHECKING:
 SESSION_KEY = "tap_provider_sign_in"
 
 OVERDUE_AT_ONCE = 500
+AT_ONCE = 500  # ids in one statement
 
 sign_in_ending = Signal()
-"""Sent inside the transaction that ends a sign-in, however it ends: `sign_in_ending(sender, sign_in, now)`.
+"""Sent inside the transaction that ends sign-ins, however they end: `sign_in_ending(sender, sign_ins, now)`.
 
 For our own apps above this one, which must not miss an ending even if the process dies with the commit: what a receiver
-writes is committed with the ending or not at all, and what it raises undoes the ending. Observers have
-`signals.sign_in_ended`.
+writes is committed with the ending or not at all, and what it raises undoes the ending. Several that end together are
+told together, so that a receiver need not ask for each. Observers have `signals.sign_in_ended`.
 """
 
 OF_PASS = ("is_usable_once", "highest_standing")  # what the policy asks of the pass behind a sign-in
@@ -242,26 +243,48 @@ def end_sign_in(sign_in: SignIn, *, reason: SignIn.EndedReason, now: datetime, a
 def end_sign_ins(
     sign_ins: Iterable[SignIn], *, reason: SignIn.EndedReason, now: datetime, actor: Any | None = None
 ) -> int:
-    """End these sign-ins and return how many were not over before."""
-    ended = 0
-    for sign_in in sign_ins:
-        with transaction.atomic():
-            if not SignIn.objects.filter(pk=sign_in.pk, ended_at=None).update(ended_at=now, ended_reason=reason):
-                continue
+    """End these sign-ins and return how many were not over before; what it costs does not grow with how many they are.
+
+    In one transaction: all of them, or none.
+    """
+    by_id = {sign_in.pk: sign_in for sign_in in sign_ins}
+    with transaction.atomic():
+        ended = [by_id[sign_in_id] for sign_in_id in _end_rows(sorted(by_id), reason=reason, now=now)]
+        if not ended:
+            return 0
+        for sign_in in ended:
             sign_in.ended_at, sign_in.ended_reason = now, reason
-            audit.record(
-                AuditEvent.Kind.SIGN_IN_ENDED,
-                now=now,
-                actor=actor,
-                user=sign_in.user,
-                pass_id=sign_in.pass_id,
-                sign_in_id=sign_in.pk,
-                reason=str(reason),
-            )
-            sign_in_ending.send(sender=SignIn, sign_in=sign_in, now=now)
+        audit.record_each(_ending_of(sign_in, now=now, actor=actor) for sign_in in ended)
+        sign_in_ending.send(sender=SignIn, sign_ins=ended, now=now)
+        for sign_in in ended:
             signals.send_after_commit(signals.sign_in_ended, sender=SignIn, sign_in=sign_in)
-        ended += 1
+    return len(ended)
+
+
+def _end_rows(sign_in_ids: list[UUID], *, reason: SignIn.EndedReason, now: datetime) -> list[UUID]:
+    """Mark these as ended, and return those that were not: whoever comes second waits, and finds none."""
+    ended: list[UUID] = []
+    for start in range(0, len(sign_in_ids), AT_ONCE):
+        some = SignIn.objects.filter(pk__in=sign_in_ids[start : start + AT_ONCE])
+        # In one order, so that two who end the same ones do not wait for each other. SQLite has one writer anyway.
+        found = some.not_ended().select_for_update().order_by("pk").values_list("pk", flat=True)
+        locked = list(found)
+        if locked:
+            SignIn.objects.filter(pk__in=locked).update(ended_at=now, ended_reason=reason)
+        ended += locked
     return ended
+
+
+def _ending_of(sign_in: SignIn, *, now: datetime, actor: Any | None) -> AuditEvent:
+    return audit.event(
+        AuditEvent.Kind.SIGN_IN_ENDED,
+        now=now,
+        actor=actor,
+        user=sign_in.user,
+        pass_id=sign_in.pass_id,
+        sign_in_id=sign_in.pk,
+        reason=str(sign_in.ended_reason),
+    )
 
 
 def end_overdue_sign_ins(*, now: datetime) -> int:

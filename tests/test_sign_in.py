@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -11,6 +12,7 @@ from django.contrib.sessions.backends.signed_cookies import SessionStore
 from django.db import connection
 from django.http import HttpRequest
 from django.test import RequestFactory
+from django.test.utils import CaptureQueriesContext
 
 from tap_provider.models import AuditEvent, Level, SignIn
 from tap_provider.sign_in import (
@@ -27,7 +29,7 @@ from tap_provider.sign_in import (
     sign_in_of_session,
 )
 
-from .conftest import HOUR, MINUTE, NOW
+from .conftest import HOUR, MINUTE, NOW, all_at_once
 
 Reason = SignIn.EndedReason
 
@@ -207,6 +209,28 @@ def test_end_sign_ins__tells_how_many_were_not_over_before(robin: Any) -> None:
     assert end_sign_ins([], reason=Reason.POLICY, now=NOW) == 0
 
 
+@pytest.mark.django_db(transaction=True)
+def test_end_sign_ins__of_fifty_costs_no_more_statements_than_of_two(robin: Any) -> None:
+    spent = []
+    for number in (2, 50):
+        sign_ins = [begin(robin) for _ in range(number)]
+        with CaptureQueriesContext(connection) as statements:
+            assert end_sign_ins(sign_ins, reason=Reason.POLICY, now=NOW) == number
+        spent.append(len(statements))
+    assert spent[0] == spent[1]
+    ended = AuditEvent.objects.filter(kind=AuditEvent.Kind.SIGN_IN_ENDED).values_list("sign_in_id", flat=True)
+    assert len(set(ended)) == len(ended) == 52
+
+
+@pytest.mark.django_db(transaction=True)
+def test_end_sign_ins__of_those_who_end_the_same_at_once_each_ends_once(robin: Any) -> None:
+    sign_ins = [begin(robin) for _ in range(20)]
+    there, back = (partial(end_sign_ins, some, reason=Reason.POLICY, now=NOW) for some in (sign_ins, sign_ins[::-1]))
+    ended = all_at_once(there, back, there, back)
+    assert sorted(ended) == [0, 0, 0, 20]
+    assert AuditEvent.objects.filter(kind=AuditEvent.Kind.SIGN_IN_ENDED).count() == 20
+
+
 # Every way in which a sign-in ends is told inside its transaction
 
 
@@ -215,10 +239,11 @@ def ending() -> Iterator[list[Any]]:
     """The ids of the sign-ins whose ending was told, each inside a transaction that could still be undone."""
     told: list[Any] = []
 
-    def note(sender: Any, sign_in: SignIn, **kwargs: Any) -> None:
+    def note(sender: Any, sign_ins: list[SignIn], **kwargs: Any) -> None:
         assert connection.in_atomic_block
-        assert SignIn.objects.get(pk=sign_in.pk).ended_at == sign_in.ended_at is not None
-        told.append(sign_in.pk)
+        for sign_in in sign_ins:
+            assert SignIn.objects.get(pk=sign_in.pk).ended_at == sign_in.ended_at is not None
+            told.append(sign_in.pk)
 
     sign_in_ending.connect(note)
     yield told

@@ -25,7 +25,7 @@ from .subject import subject_of
 from .transport import NotDelivered, post_form
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from uuid import UUID
 
     from ..models import SignIn
@@ -63,12 +63,13 @@ class Outcome:
     text: str
 
 
-def queue_deliveries(sender: type[Any], sign_in: SignIn, now: datetime, **kwargs: Any) -> None:
-    """Receive `sign_in_ending`: note whom to tell, in the same transaction. One query, and two more if anybody is."""
-    parties = {party.client_id: party for party in parties_to_tell(sign_in)}
-    if not parties:
+def queue_deliveries(sender: type[Any], sign_ins: Sequence[SignIn], now: datetime, **kwargs: Any) -> None:
+    """Receive `sign_in_ending`: note whom to tell, in the same transaction. One query, and three more if anybody is."""
+    to_tell = parties_to_tell(sign_ins)
+    if not to_tell:
         return
-    clients = {client.client_id: client for client in get_application_model().objects.filter(client_id__in=parties)}
+    client_ids = {party.client_id for _, party in to_tell}
+    clients = {client.client_id: client for client in get_application_model().objects.filter(client_id__in=client_ids)}
     LogoutDelivery.objects.bulk_create(
         LogoutDelivery(
             sign_in_id=sign_in.pk,
@@ -79,7 +80,7 @@ def queue_deliveries(sender: type[Any], sign_in: SignIn, now: datetime, **kwargs
             created_at=now,
             next_attempt_at=now,
         )
-        for party in parties.values()
+        for sign_in, party in to_tell
     )
 
 
