@@ -10,6 +10,7 @@ The map, in the order of the flow:
     authentication_context  6  acr, amr, auth_time, sid: read from the sign-in, told to OpenID Connect
 
     sign_in                 one record per authentication event; ending it ends its session and tokens
+    sign_out                where a user is signed in; ending one of these, or all
     models                  the facts at rest            usability   may a pass be redeemed now, and if not, why
     passcode                the clear text and its hash  throttle    how often may one guess
     audit                   what happened, append-only   hooks       what a site may answer differently

@@ -62,6 +62,11 @@ def event(
     )
 
 
+def has_happened(kind: AuditEvent.Kind, *, user: Any) -> bool:
+    """Tell whether an event of this kind was ever recorded of this user. One query."""
+    return AuditEvent.objects.filter(user_key=_key(user), kind=kind).exists()
+
+
 def _key(user: Any | None) -> str:
     return "" if user is None or user.pk is None else str(user.pk)
 

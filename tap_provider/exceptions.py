@@ -97,6 +97,12 @@ class SignInRefused(TapError):
     code = "sign_in_refused"
 
 
+class SignInNotFound(TapError):
+    """No open sign-in of this user's has this id; whose else it may be, nobody is told."""
+
+    code = "sign_in_not_found"
+
+
 class AmbiguousUpn(TapError):
     """Several users differ by the case of their UPN only: refused, not guessed."""
 

@@ -103,8 +103,7 @@ def _live_user(request: HttpRequest, user: Any) -> Any:
         return user
     sign_in = sign_in_of_session(request, user=user)
     if sign_in is None:
-        if SESSION_KEY not in request.session:
-            adopt_session(request, user, now=timezone.now())
+        if SESSION_KEY not in request.session and adopt_session(request, user, now=timezone.now()) is not None:
             return user
     elif (
         sign_in.user_id == user.pk

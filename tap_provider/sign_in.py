@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from django.contrib.auth import get_user_model
 from django.contrib.sessions.backends.signed_cookies import SessionStore as CookieSession
 from django.db import connections, router, transaction
 from django.db.models.expressions import RawSQL
@@ -139,22 +140,35 @@ def _note_used(sign_in: SignIn, used: Sequence[tuple[str, str]]) -> None:
         SignInMethod.objects.bulk_create(rows, ignore_conflicts=True)
 
 
-def adopt_session(request: HttpRequest, user: Any, *, now: datetime) -> SignIn:
+def adopt_session(request: HttpRequest, user: Any, *, now: datetime) -> SignIn | None:
     """Record a full session that carries no sign-in: it predates the installation, or nobody told us how it began.
 
-    Nothing is known of its strength or age, so any question about either re-authenticates.
+    Nothing is known of its strength or age, so any question about either re-authenticates. None, and nothing recorded,
+    once its user has signed out everywhere: that meant this session too.
     """
-    sign_in = begin_sign_in(
-        user=user,
-        methods=(),
-        amr=(),
-        level=Level.SINGLE_FACTOR,
-        client=Client.of(request),
-        now=now,
-        authenticated_at=None,
-    )
+    with transaction.atomic():
+        hold_user(user)
+        if audit.has_happened(AuditEvent.Kind.SIGNED_OUT_EVERYWHERE, user=user):
+            return None
+        sign_in = begin_sign_in(
+            user=user,
+            methods=(),
+            amr=(),
+            level=Level.SINGLE_FACTOR,
+            client=Client.of(request),
+            now=now,
+            authenticated_at=None,
+        )
     put_in_session(request, sign_in)
     return sign_in
+
+
+def hold_user(user: Any) -> None:
+    """Keep out, until the transaction ends, whoever else holds this user: to begin what another is ending, say."""
+    people = get_user_model()._default_manager
+    # On PostgreSQL without keeping out foreign keys, as `issue` does.
+    no_key = connections[router.db_for_write(people.model)].features.has_select_for_no_key_update
+    list(people.select_for_update(no_key=no_key).filter(pk=user.pk).values_list("pk"))
 
 
 def put_in_session(request: HttpRequest, sign_in: SignIn) -> None:
@@ -241,11 +255,16 @@ def end_sign_in(sign_in: SignIn, *, reason: SignIn.EndedReason, now: datetime, a
 
 
 def end_sign_ins(
-    sign_ins: Iterable[SignIn], *, reason: SignIn.EndedReason, now: datetime, actor: Any | None = None
+    sign_ins: Iterable[SignIn],
+    *,
+    reason: SignIn.EndedReason,
+    now: datetime,
+    actor: Any | None = None,
+    client: Client | None = None,
 ) -> int:
     """End these sign-ins and return how many were not over before; what it costs does not grow with how many they are.
 
-    In one transaction: all of them, or none.
+    In one transaction: all of them, or none. `client` is from where somebody asked for it, if anybody did.
     """
     by_id = {sign_in.pk: sign_in for sign_in in sign_ins}
     with transaction.atomic():
@@ -254,7 +273,7 @@ def end_sign_ins(
             return 0
         for sign_in in ended:
             sign_in.ended_at, sign_in.ended_reason = now, reason
-        audit.record_each(_ending_of(sign_in, now=now, actor=actor) for sign_in in ended)
+        audit.record_each(_ending_of(sign_in, now=now, actor=actor, client=client or Client()) for sign_in in ended)
         sign_in_ending.send(sender=SignIn, sign_ins=ended, now=now)
         for sign_in in ended:
             signals.send_after_commit(signals.sign_in_ended, sender=SignIn, sign_in=sign_in)
@@ -275,7 +294,7 @@ def _end_rows(sign_in_ids: list[UUID], *, reason: SignIn.EndedReason, now: datet
     return ended
 
 
-def _ending_of(sign_in: SignIn, *, now: datetime, actor: Any | None) -> AuditEvent:
+def _ending_of(sign_in: SignIn, *, now: datetime, actor: Any | None, client: Client) -> AuditEvent:
     return audit.event(
         AuditEvent.Kind.SIGN_IN_ENDED,
         now=now,
@@ -283,6 +302,7 @@ def _ending_of(sign_in: SignIn, *, now: datetime, actor: Any | None) -> AuditEve
         user=sign_in.user,
         pass_id=sign_in.pass_id,
         sign_in_id=sign_in.pk,
+        address=client.address,
         reason=str(sign_in.ended_reason),
     )
 

@@ -10,6 +10,7 @@ Receivers' exceptions are logged and do not disturb the request (`send_robust`).
     sign_in_begun(sender, sign_in)                           a sign-in of any kind was recorded
     sign_in_renewed(sender, sign_in)                         its user has authenticated again, in the same session
     sign_in_ended(sender, sign_in)                           a sign-in ended; `sign_in.ended_reason` says why
+    signed_out_everywhere(sender, user, sign_in, ended)      asked for in `sign_in`, by which `ended` of them ended
     method_registered(sender, user, kind, method_id, sign_in)
     method_removed(sender, user, kind, method_id, name, sign_in)        a method was removed by its user
     method_lost(sender, user, kind, method_id, name, sign_in, ended)    removed as lost; so many sign-ins ended with it
@@ -32,6 +33,7 @@ policy_changed = Signal()
 sign_in_begun = Signal()
 sign_in_renewed = Signal()
 sign_in_ended = Signal()
+signed_out_everywhere = Signal()
 method_registered = Signal()
 method_removed = Signal()
 method_lost = Signal()

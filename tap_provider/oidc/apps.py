@@ -23,8 +23,9 @@ class OidcConfig(AppConfig):
 
         from ..models import SignIn
         from ..sign_in import sign_in_ending
+        from ..sign_out import signing_out_everywhere
         from ..signals import sign_in_ended
-        from . import backchannel_logout, checks, contexts, hashers
+        from . import backchannel_logout, checks, contexts, hashers, revocation
 
         checks.register_all()
         application = get_application_model()
@@ -37,6 +38,7 @@ class OidcConfig(AppConfig):
         self.deliverers: list[Callable[..., dict[str, int]]] = [backchannel_logout.deliver_due]
         sign_in_ending.connect(backchannel_logout.queue_deliveries, dispatch_uid="tap_provider_oidc.queue_deliveries")
         pre_delete.connect(contexts.forget_sign_in, sender=SignIn, dispatch_uid="tap_provider_oidc.forget_sign_in")
+        signing_out_everywhere.connect(revocation.revoke_all_but, dispatch_uid="tap_provider_oidc.revoke_all_but")
         post_delete.connect(
             backchannel_logout.forget_client,
             sender=application,
