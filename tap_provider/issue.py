@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import get_user_model
 from django.db import connections, router, transaction
@@ -24,6 +24,9 @@ from .passcode import generate_passcode, group_passcode, hash_passcode
 from .policy import ResolvedPolicy, resolve_policy
 from .sign_in import end_sign_ins
 from .standing import outranks, reach_of
+
+if TYPE_CHECKING:
+    from uuid import UUID
 
 ISSUE_PERMISSION = "tap_provider.add_temporaryaccesspass"
 REVOKE_PERMISSION = "tap_provider.delete_temporaryaccesspass"
@@ -104,18 +107,25 @@ def revoke_pass(*, actor: Any, temporary_access_pass: TemporaryAccessPass, now: 
     """
     user = temporary_access_pass.user
     guard_revoke(actor=actor, user=user)
+    end_pass(temporary_access_pass.pk, user=user, actor=actor, now=now, reason=reason)
+
+
+def end_pass(pass_id: UUID, *, user: Any, actor: Any, now: datetime, reason: str, **source: Any) -> bool:
+    """Delete this pass of the user's and end what it opened, for a verb that has made sure that `actor` may.
+
+    `source` is what the audit event tells of where from: `sign_in_id`, `address`. False if there is no such pass.
+    """
     with transaction.atomic():
-        pass_id = temporary_access_pass.pk
-        deleted, _by_model = TemporaryAccessPass.objects.filter(pk=pass_id).delete()
+        deleted, _by_model = TemporaryAccessPass.objects.filter(pk=pass_id, user=user).delete()
         if not deleted:
-            return  # somebody was faster: it was revoked or replaced, and the trail says by whom
-        audit.record(
-            AuditEvent.Kind.PASS_REVOKED, now=now, actor=actor, user=user, pass_id=pass_id, reason=_storable(reason)
-        )
+            return False  # somebody was faster: it was revoked or replaced, and the trail says by whom
+        told = {**source, "reason": _storable(reason)}
+        audit.record(AuditEvent.Kind.PASS_REVOKED, now=now, actor=actor, user=user, pass_id=pass_id, **told)
         _end_opened_by(pass_id, reason=SignIn.EndedReason.PASS_REVOKED, actor=actor, now=now)
         signals.send_after_commit(
             signals.pass_revoked, sender=TemporaryAccessPass, pass_id=pass_id, user=user, actor=actor
         )
+    return True
 
 
 def _locked(user: Any, actor: Any) -> Any:
