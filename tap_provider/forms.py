@@ -55,6 +55,20 @@ class MethodNameForm(forms.Form):
     )
 
 
+class SignOutEverywhereForm(forms.Form):
+    here = forms.ChoiceField(
+        label=_("And this browser?"),
+        choices=[("stay", _("Stay signed in here")), ("leave", _("Sign out here too"))],
+        initial="stay",
+        widget=forms.RadioSelect,
+    )
+
+    @property
+    def keeps_current(self) -> bool:
+        """Does this browser stay signed in? Of a valid form."""
+        return bool(self.cleaned_data["here"] == "stay")
+
+
 class IssuePassForm(forms.Form):
     starts_at = forms.SplitDateTimeField(label=_("Start time"), required=False, help_text=_("Empty: at once."))
     lifetime_minutes = forms.IntegerField(label=_("Activation period (minutes)"), required=False)

@@ -4,6 +4,7 @@ from django.urls import include, path
 
 from . import views
 from .methods.registry import all_kinds
+from .views import held_pass, method, where_signed_in
 
 app_name = "tap_provider"
 
@@ -16,8 +17,11 @@ urlpatterns = [
     path("security-info/", views.security_info, name="security_info"),
     path("security-info/finish/", views.finish, name="finish"),
     path("security-info/add/<slug:slug>/", views.register_method, name="register_method"),
-    path("security-info/methods/<slug:slug>/<str:method_id>/", views.method.method, name="method"),
-    path("security-info/methods/<slug:slug>/<str:method_id>/remove/", views.method.remove, name="remove_method"),
-    path("security-info/methods/<slug:slug>/<str:method_id>/lost/", views.method.lost, name="lost_method"),
+    path("security-info/methods/<slug:slug>/<str:method_id>/", method.method, name="method"),
+    path("security-info/methods/<slug:slug>/<str:method_id>/remove/", method.remove, name="remove_method"),
+    path("security-info/methods/<slug:slug>/<str:method_id>/lost/", method.lost, name="lost_method"),
+    path("security-info/sign-ins/end/", where_signed_in.end_sign_in, name="end_sign_in"),
+    path("security-info/sign-out-everywhere/", where_signed_in.sign_out_everywhere, name="sign_out_everywhere"),
+    path("security-info/pass/delete/", held_pass.delete_pass, name="delete_pass"),
     *[path(f"methods/{kind.slug}/", include(list(kind.urls()))) for kind in all_kinds()],
 ]

@@ -154,7 +154,7 @@ def test_method__tells_no_more_than_is_known(passkey_client: Client, key: WebAut
 
 def test_method__is_renamed(passkey_client: Client, key: WebAuthnCredential) -> None:
     response = passkey_client.post(page_of("passkey", key), {"name": "Office <b>key</b>"}, follow=True)
-    assert response.redirect_chain == [(f"{SECURITY_INFO}?done=renamed", 302)]
+    assert response.redirect_chain == [(f"{SECURITY_INFO}?notice=renamed", 302)]
     html = response.content.decode()
     assert "The name is saved." in html
     assert "Office &lt;b&gt;key&lt;/b&gt;" in html

@@ -133,6 +133,10 @@ def every_page(
     pages["pass, accepted"] = sign_in_with_pass(robin.upn, issue(robin).passcode, holder)
     pages["security info"] = holder.get(f"{SECURITY_INFO}?next=/members/")
     pages["finish, refused"] = holder.post(FINISH)
+    for url in ("sign-out-everywhere/", "pass/delete/"):
+        pages[url] = holder.get(f"{SECURITY_INFO}{url}")
+    pages["sign out everywhere, no choice"] = holder.post(f"{SECURITY_INFO}sign-out-everywhere/")
+    pages["signed out everywhere"] = holder.post(f"{SECURITY_INFO}sign-out-everywhere/", {"here": "stay"}, follow=True)
     for kind, url in (("app", ADD_TOTP), ("password", ADD_PASSWORD)):
         pages[f"add {kind}, begun"] = holder.post(url, {"begin": "1"})
         pages[f"add {kind}"] = holder.get(url)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpResponseRedirect
 from django.middleware.csrf import get_token
@@ -43,11 +42,13 @@ from ..methods.registry import all_kinds, find_kind, registrable_kinds
 from ..methods.step_up import kinds_alone, second_factors, way_past
 from ..methods.step_up import step_up as verb_step_up
 from ..models import Level, SignIn
+from ..own_pass import own_pass
 from ..policy import resolve_policy
 from ..redeem import sign_in_with_pass as verb_sign_in_with_pass
 from ..sign_in import sign_in_of_session
-from . import method as method
+from ..sign_out import leave
 from .leading import if_ours, lead_away, lead_past_the_gate, lead_to, lead_to_sign_in, next_of, past_the_gate
+from .where_signed_in import sign_ins_shown
 
 if TYPE_CHECKING:
     from django import forms
@@ -55,8 +56,16 @@ if TYPE_CHECKING:
 
     from ..methods.kinds import MethodKind
 
-NOTICES = {"ended", "signed_out", "finished", "lost"}
-DONE = {"renamed", "removed", "lost"}
+NOTICES = {"ended", "signed_out", "finished", "lost", "signed_out_everywhere", "pass_deleted"}
+SECURITY_INFO_NOTICES = {
+    "renamed",
+    "removed",
+    "lost",
+    "sign_in_ended",
+    "sign_in_gone",
+    "signed_out_everywhere",
+    "pass_deleted",
+}
 
 
 @page
@@ -235,11 +244,7 @@ def sign_out(request: HttpRequest) -> HttpResponse:
     """Sign out, after asking: a GET changes nothing."""
     if request.method != "POST":
         return render(request, "tap_provider/sign_out.html", {"next": next_of(request)})
-    current = sign_in_of_session(request)
-    if current is not None and current.is_registration_only:
-        registration_session.end(request, reason=SignIn.EndedReason.SIGNED_OUT, now=timezone.now())
-    else:
-        logout(request)
+    leave(request, now=timezone.now())
     return lead_away(request) if next_of(request) else lead_to("sign_in", request, notice="signed_out")
 
 
@@ -267,7 +272,7 @@ def _render_security_info(request: HttpRequest, *, status: int = 200) -> HttpRes
     policy = resolve_policy(user)
     refusal = may_register(sign_in=current, policy=policy, now=now)
     way = None if refusal is None or current is None else way_past(refusal, current)
-    done = request.GET.get("done")
+    notice = request.GET.get("notice")
     offered = registrable_kinds()
     kinds = [*offered, *(kind for kind in all_kinds() if kind not in offered)]
     cards: list[dict[str, Any]] = [
@@ -288,8 +293,10 @@ def _render_security_info(request: HttpRequest, *, status: int = 200) -> HttpRes
         "refusal": refusal,
         "way": way,
         "way_url": None if way is None else past_the_gate(way, back=request.get_full_path()),
-        "done": done if done in DONE else None,
+        "notice": notice if notice in SECURITY_INFO_NOTICES else None,
         "left_to_do": left_to_do(user, policy, has_strong=any(one.kind.is_strong for one in own)),
+        "own_pass": own_pass(user, policy=policy, now=now),
+        "sign_ins": sign_ins_shown(current, user, now=now),
         "registered": find_kind(request.GET.get("registered", "")),
         "next": next_of(request),
         "passkey_configuration": _passkey_configuration(request),

@@ -77,7 +77,7 @@ def method(request: HttpRequest, current: SignIn, own: OwnMethod) -> HttpRespons
         except ChangeRefused as refusal:
             form.add_error("name", str(refusal.message))
         else:
-            return lead_to("security_info", request, done="renamed")
+            return lead_to("security_info", request, notice="renamed")
     context = {
         "form": form,
         "registration": registration_of(own, request.user),
@@ -95,7 +95,7 @@ def remove(request: HttpRequest, current: SignIn, own: OwnMethod) -> HttpRespons
         except ChangeRefused as refusal:
             return _render(request, "method_remove", own, {"why_not_remove": refusal.message}, status=409)
         keep_session(request, current.user)
-        return lead_to("security_info", request, done="removed")
+        return lead_to("security_info", request, notice="removed")
     policy = resolve_policy(request.user)
     return _render(request, "method_remove", own, {"why_not_remove": why_not_remove(own, request.user, policy)})
 
@@ -115,7 +115,7 @@ def lost(request: HttpRequest, current: SignIn, own: OwnMethod) -> HttpResponse:
             request.session.flush()
             return lead_to("sign_in", request, notice="lost")
         keep_session(request, current.user)
-        return lead_to("security_info", request, done="lost")
+        return lead_to("security_info", request, notice="lost")
     context = {
         "came_by_it": [{"own": other, "value": ":".join(other.key)} for other in came_by_it],
         "elsewhere": len(made_with_it) - is_this_one,
