@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 from django.db import connection
+from django.template.loader import render_to_string
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -114,6 +115,14 @@ def test_list__a_hostile_browser_is_escaped(passkey: SoftAuthenticator, robin: A
     assert len(page.all("button")) > 0
 
 
+def test_list__escapes_whatever_a_device_or_method_may_be_called(robin: Any) -> None:
+    """Today's rules name no browser in its own words; those of tomorrow may."""
+    row = {"sign_in": begin(robin), "device": "<b>bot</b>", "methods": ["<i>x</i>", "<u>y</u>"], "is_current": False}
+    shown = render_to_string("tap_provider/includes/sign_ins.html", {"sign_ins": [row]})
+    assert "&lt;b&gt;bot&lt;/b&gt;" in shown
+    assert "&lt;i&gt;x&lt;/i&gt;, &lt;u&gt;y&lt;/u&gt;" in shown
+
+
 def test_list__of_twenty_methods_and_fifty_sign_ins_is_twelve_queries_and_sixty_kilobytes(
     passkey_client: Client, robin: Any, issue: Any
 ) -> None:
@@ -148,8 +157,8 @@ def test_end__this_browser_is_signed_out(browser: Client, robin: Any) -> None:
     this = sign_in_of(browser)
     answer = browser.post(END, {"end": str(this.pk)})
     assert answer["Location"] == "/account/sign-in/?notice=signed_out"
-    assert not still_there(browser)
     assert dict(browser.session) == {}
+    assert not still_there(browser)
     this.refresh_from_db()
     assert this.ended_reason == SignIn.EndedReason.SIGNED_OUT
 
