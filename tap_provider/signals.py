@@ -14,7 +14,6 @@ Receivers' exceptions are logged and do not disturb the request (`send_robust`).
     method_registered(sender, user, kind, method_id, sign_in)
     method_removed(sender, user, kind, method_id, name, sign_in)        a method was removed by its user
     method_lost(sender, user, kind, method_id, name, sign_in, ended)    removed as lost; so many sign-ins ended with it
-    signed_out_everywhere(sender, user, sign_in, ended)                 so many sign-ins of the user were ended at once
 """
 
 from __future__ import annotations
@@ -37,7 +36,6 @@ signed_out_everywhere = Signal()
 method_registered = Signal()
 method_removed = Signal()
 method_lost = Signal()
-signed_out_everywhere = Signal()
 
 
 def send_after_commit(signal: Signal, *, sender: type[Any], **payload: Any) -> None:
