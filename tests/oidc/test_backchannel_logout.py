@@ -33,7 +33,7 @@ from tap_provider.oidc.backchannel_logout import (
 from tap_provider.oidc.contexts import remember_code, remember_tokens
 from tap_provider.oidc.models import CodeContext, LogoutDelivery, RelyingParty, TokenContext
 from tap_provider.oidc.validator import TapOAuth2Validator
-from tap_provider.sign_in import end_sign_in, sign_in_ending
+from tap_provider.sign_in import end_sign_in, end_sign_ins, sign_in_ending
 
 from ..conftest import DAY, MINUTE, NOW, all_at_once
 from .conftest import (
@@ -45,6 +45,7 @@ from .conftest import (
     counted,
     deactivate,
     sign_in_of,
+    sign_in_with_passkey,
     sign_in_with_password,
     toolkit_settings,
 )
@@ -220,6 +221,20 @@ def test_queue__every_client_that_took_part_and_no_other(
 
 
 @pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.3")
+def test_queue__of_several_that_end_together_each_is_told_of_its_own_user(
+    kim: Any, robin: Any, intranet: Party
+) -> None:
+    listen(intranet)
+    browsers = [sign_in_with_password(kim), sign_in_with_passkey(robin), sign_in_with_password(kim)]
+    subjects = {sign_in_of(browser).pk: intranet.tokens(browser).claims["sub"] for browser in browsers}
+    sign_ins = SignIn.objects.filter(pk__in=subjects).select_related("user")
+
+    end_sign_ins(sign_ins, reason=SignIn.EndedReason.POLICY, now=NOW)
+
+    assert dict(LogoutDelivery.objects.values_list("sign_in_id", "subject")) == subjects
+    assert len(set(subjects.values())) == 2
+
+
 def test_queue__a_client_that_got_tokens_without_a_code(full: Client, intranet: Party) -> None:
     listen(intranet)
     remember_tokens(["token"], sign_in_of(full), client_id="intranet", now=NOW)
