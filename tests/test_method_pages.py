@@ -140,7 +140,7 @@ def test_method__tells_what_is_known_of_it(passkey_client: Client, robin: Any, k
     text = text_of(passkey_client.get(page_of("passkey", key)))
     assert "Passkey" in text
     assert "Added" in text
-    assert "with a Temporary Access Pass" in text
+    assert "Added with a Temporary Access Pass" in text
     assert "127.0.0.1" in text
     assert "It is your only way to sign in. Add another one first." in text
 
@@ -175,7 +175,7 @@ def test_method__of_no_name_is_the_form_again(name: str, passkey_client: Client,
 
 
 def test_remove__asks_and_removes(passkey_client: Client, app: TOTPDevice) -> None:
-    assert "Remove Phone?" in text_of(passkey_client.get(page_of("totp", app, "remove/")))
+    assert "Remove “Phone”?" in text_of(passkey_client.get(page_of("totp", app, "remove/")))
     response = passkey_client.post(page_of("totp", app, "remove/"), follow=True)
     assert "Removed." in text_of(response)
     assert "Phone" not in text_of(response)
@@ -280,6 +280,20 @@ def test_security_info__asks_about_what_was_there_before_once_something_new_is_r
     assert f'href="{page_of("passkey", key, "lost/")}"' in response.content.decode()
     browser.post(page_of("passkey", key, "lost/"))
     assert "Do you still have these?" not in text_of(browser.get(SECURITY_INFO))
+
+
+def test_security_info__does_not_ask_about_what_one_knows(
+    passkey: SoftAuthenticator, robin: Any, key: Any, issue: Callable[..., Any]
+) -> None:
+    robin.set_password(PASSWORD)
+    robin.save()
+    browser = Client()
+    browser.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": issue(robin).passcode})
+    register_passkey(browser, SoftAuthenticator())
+    assert [own.key for own in browser.get(SECURITY_INFO).context["to_ask_about"]] == [("passkey", str(key.pk))]
+    page = text_of(browser.get(f"{SECURITY_INFO}methods/password/password/"))
+    assert "Somebody else knows it" in page
+    assert "I lost this" not in page
 
 
 def test_security_info__does_not_ask_in_a_full_session(passkey_client: Client, app: TOTPDevice) -> None:

@@ -187,7 +187,7 @@ def to_ask_about(own: Iterable[OwnMethod], sign_in: SignIn) -> list[OwnMethod]:
         return []
     rows = RegisteredMethod.objects.filter(user=sign_in.user, sign_in_id=sign_in.pk)
     new = set(rows.values_list("kind", "method_id"))
-    return [one for one in own if one.key not in new] if new else []
+    return [one for one in own if one.kind.is_held and one.key not in new] if new else []
 
 
 def registered_with(own: OwnMethod, user: Any) -> list[OwnMethod]:

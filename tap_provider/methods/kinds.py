@@ -106,6 +106,7 @@ class MethodKind(ABC):
     card_template: str  # how Security info shows it: lists the methods, offers to add one
     backends: tuple[str, ...] = ()  # authentication backends whose success proves a method of this kind
     wrong_answer: _StrOrPromise = _("That code is not right. Try again.")  # what is said of one, as a second factor
+    is_held: bool = True  # something one has, and may lose; off: something one knows
     has_names: bool = False  # may the user give each method a name?
     is_last_resort: bool = False  # is it asked for only after every other kind, whichever was registered first?
 

@@ -32,6 +32,7 @@ class PasswordKind(MethodKind):
     label = _("Password")
     description = _("Something you remember. Weaker than the other methods: add one of those as well.")
     is_strong = False
+    is_held = False
     card_template = "tap_provider/methods/password.html"
     # Only Django's own by name: a subclass may well accept something else than a password.
     backends = (

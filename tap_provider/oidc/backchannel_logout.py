@@ -68,12 +68,15 @@ def queue_deliveries(sender: type[Any], sign_ins: Sequence[SignIn], now: datetim
     to_tell = parties_to_tell(sign_ins)
     if not to_tell:
         return
-    client_ids = {party.client_id for _, party in to_tell}
-    clients = {client.client_id: client for client in get_application_model().objects.filter(client_id__in=client_ids)}
+    named = {party.client_id for _, party in to_tell}
+    clients = {client.client_id: client for client in get_application_model().objects.filter(client_id__in=named)}
+    # Asked once for each user and client, however many of their sign-ins end.
+    whose = {(sign_in.user_id, party.client_id): sign_in for sign_in, party in to_tell}
+    subjects = {key: _subject_of(sign_in, client=clients.get(key[1])) for key, sign_in in whose.items()}
     LogoutDelivery.objects.bulk_create(
         LogoutDelivery(
             sign_in_id=sign_in.pk,
-            subject=_subject_of(sign_in, client=clients.get(party.client_id)),
+            subject=subjects[sign_in.user_id, party.client_id],
             client_id=party.client_id,
             uri=party.backchannel_logout_uri,
             names_sign_in=party.backchannel_logout_session_required,
