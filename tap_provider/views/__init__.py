@@ -262,7 +262,14 @@ def _registration_under_way(request: HttpRequest, kind: MethodKind, current: Sig
             if not shown.form.errors:
                 shown.form.add_error(None, str(refusal.message))
     upn = get_hooks().get_upn(request.user)
-    context = {"form": shown.form, "kind": kind, "upn": upn, "next": next_of(request), **shown.context}
+    context = {
+        "form": shown.form,
+        "kind": kind,
+        "sign_in": current,
+        "upn": upn,
+        "next": next_of(request),
+        **shown.context,
+    }
     return render(request, shown.template_name, context)
 
 

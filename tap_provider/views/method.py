@@ -83,7 +83,7 @@ def method(request: HttpRequest, current: SignIn, own: OwnMethod) -> HttpRespons
         "registration": registration_of(own, request.user),
         "why_not_remove": why_not_remove(own, request.user, resolve_policy(request.user)),
     }
-    return _render(request, "method", own, context)
+    return _render(request, "method", current, own, context)
 
 
 @_of_own_method
@@ -93,11 +93,12 @@ def remove(request: HttpRequest, current: SignIn, own: OwnMethod) -> HttpRespons
         try:
             remove_method(sign_in=current, own=own, **_told(request))
         except ChangeRefused as refusal:
-            return _render(request, "method_remove", own, {"why_not_remove": refusal.message}, status=409)
+            return _render(request, "method_remove", current, own, {"why_not_remove": refusal.message}, status=409)
         keep_session(request, current.user)
         return lead_to("security_info", request, notice="removed")
     policy = resolve_policy(request.user)
-    return _render(request, "method_remove", own, {"why_not_remove": why_not_remove(own, request.user, policy)})
+    reason = why_not_remove(own, request.user, policy)
+    return _render(request, "method_remove", current, own, {"why_not_remove": reason})
 
 
 @_of_own_method
@@ -121,7 +122,7 @@ def lost(request: HttpRequest, current: SignIn, own: OwnMethod) -> HttpResponse:
         "elsewhere": len(made_with_it) - is_this_one,
         "is_this_one": is_this_one,
     }
-    return _render(request, "method_lost", own, context)
+    return _render(request, "method_lost", current, own, context)
 
 
 def _told(request: HttpRequest) -> dict[str, Any]:
@@ -129,9 +130,9 @@ def _told(request: HttpRequest) -> dict[str, Any]:
 
 
 def _render(
-    request: HttpRequest, name: str, own: OwnMethod, context: dict[str, Any], *, status: int = 200
+    request: HttpRequest, name: str, current: SignIn, own: OwnMethod, context: dict[str, Any], *, status: int = 200
 ) -> HttpResponse:
     wanted = next_of(request)
     back = reverse("tap_provider:security_info") + (f"?{urlencode({'next': wanted})}" if wanted else "")
-    told = {"kind": own.kind, "method": own.method, "next": wanted, "back_url": back}
+    told = {"kind": own.kind, "method": own.method, "sign_in": current, "next": wanted, "back_url": back}
     return render(request, f"tap_provider/{name}.html", {**told, **context}, status=status)

@@ -42,6 +42,33 @@ for (const button of document.querySelectorAll("button[data-print]")) {
   button.addEventListener("click", () => window.print());
 }
 
+/* The time that is left to register: in words, every half minute; the last minutes aloud. When it is up, the page anew:
+   the server says what to do then. Not where this clock thinks so from the start, or it would never end. */
+const MINUTE = 60_000;
+for (const place of document.querySelectorAll("[data-deadline]")) {
+  const deadline = new Date(place.dataset.deadline).valueOf();
+  const inWords = new Intl.RelativeTimeFormat(locale, { numeric: "always" });
+  let announced = Infinity;
+  const tell = () => {
+    const left = deadline - Date.now();
+    if (left <= 0) {
+      window.location.replace(window.location.href);
+      return;
+    }
+    const minutes = Math.ceil(left / MINUTE);
+    place.textContent = minutes > 90 ? inWords.format(Math.round(minutes / 60), "hour") : inWords.format(minutes, "minute");
+    if ((minutes === 5 || minutes === 1) && minutes < announced) {
+      announced = minutes;
+      said.textContent = place.textContent;
+    }
+    setTimeout(tell, Math.min(left, MINUTE / 2));
+  };
+  if (deadline > Date.now()) {
+    place.hidden = false;
+    tell();
+  }
+}
+
 /* A passkey was registered: show the page anew, with the passkey in its list. */
 document.addEventListener("otp_webauthn.register_complete", (event) => {
   window.location.assign(event.target.closest("[data-then]").dataset.then);
