@@ -50,7 +50,7 @@ class MethodNameForm(forms.Form):
     name = forms.CharField(
         label=_("Name"),
         max_length=LONGEST_NAME,
-        help_text=_("So that you recognize it: where you keep it, say."),
+        help_text=_("So that you recognise it: where you keep it, say."),
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
 

@@ -142,7 +142,7 @@ def why_not_remove(own: OwnMethod, user: Any, policy: ResolvedPolicy) -> _StrOrP
     if _signs_in(own.kind) and not any(_signs_in(other.kind) for other in others):
         return _("It is your only way to sign in. Add another one first.")
     if policy.require_registration and own.kind.is_strong and not any(other.kind.is_strong for other in others):
-        return _("Your organization requires a method like this one. Add another one first.")
+        return _("Your organisation requires a method like this one. Add another one first.")
     return None
 
 

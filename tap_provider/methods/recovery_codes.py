@@ -147,7 +147,7 @@ class RecoveryCodesKind(MethodKind):
     def why_not_register(self, user: Any, sign_in: SignIn) -> _StrOrPromise | None:
         # A password that only another backend knows, a directory's say, counts if this sign-in was made with it.
         if not user.has_usable_password() and USED_PASSWORD.kind not in sign_in.methods:
-            return _("Recovery codes are asked for after a password, and you have none.")
+            return _("Recovery codes are asked for after a password, and you have no password.")
         return None
 
     def second_factor_form(self, user: Any, data: Any | None = None) -> forms.Form | None:

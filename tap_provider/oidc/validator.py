@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, transaction
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
 from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidScopeError
 
 from ..authentication_context import context_of
@@ -161,11 +160,11 @@ def _reaches(sign_in: SignIn | None, scopes: Any) -> bool:
 
 
 def _refuse(request: Any) -> bool:
-    return _refuse_with(request, "invalid_token", _("The sign-in behind it has ended."))
+    return _refuse_with(request, "invalid_token", "The sign-in behind it has ended.")
 
 
 def _refuse_pass(request: Any) -> bool:
-    return _refuse_with(request, "insufficient_scope", _("It opens the registration of sign-in methods only."))
+    return _refuse_with(request, "insufficient_scope", "It opens the registration of sign-in methods only.")
 
 
 def _refuse_with(request: Any, error: str, description: Any) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
-from django.utils import timezone
+from django.utils import timezone, translation
 from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
 from oauth2_provider.models import (
@@ -536,6 +536,21 @@ def test_validate_bearer_token__of_a_registration_only_session_does_not_sign_in_
     browser.post("/account/sign-in/", {"upn": "nobody@example.test", "password": "guessed"})
 
     assert "_auth_user_id" not in browser.session
+
+
+@pytest.mark.compliance("RFC 6750 §3")
+def test_validate_bearer_token__tells_why_in_ascii_whatever_the_language(
+    full: Client, intranet: Party, end_by: Callable[[str, Client], None]
+) -> None:
+    """`error_description` has no other characters; Django would encode the whole header."""
+    token = intranet.tokens(full).access_token
+    end_by("signed_out", full)
+    request = Request("/resource/")
+
+    with translation.override("ja"):
+        assert not TapOAuth2Validator().validate_bearer_token(token, ["openid"], request)
+
+        assert str(request.oauth2_error["error_description"]) == "The sign-in behind it has ended."
 
 
 @pytest.mark.parametrize("way", ["header", "body"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.http import HttpResponse, JsonResponse
-from django.utils import timezone
+from django.utils import timezone, translation
 from oauth2_provider.models import get_access_token_model
 from oauth2_provider.settings import oauth2_settings
 from oauth2_provider.utils import parse_bearer_token
@@ -45,7 +45,8 @@ class IntrospectTokenView(OAuthEndpointMixin, ToolkitIntrospectTokenView):
         if parse_bearer_token(request.headers.get("Authorization")) is None:
             raise InvalidClientError
         error = getattr(oauthlib_request, "oauth2_error", None)
-        challenge = build_bearer_challenge(request, oauth2_error=error, resource_metadata_url=None)
+        with translation.override(None):  # a header has no other letters than ASCII's (RFC 6750 §3)
+            challenge = build_bearer_challenge(request, oauth2_error=error, resource_metadata_url=None)
         return HttpResponse(status=challenge_status(error), headers={"WWW-Authenticate": challenge})
 
 
