@@ -285,12 +285,13 @@ def _end_rows(sign_in_ids: list[UUID], *, reason: SignIn.EndedReason, now: datet
     ended: list[UUID] = []
     for start in range(0, len(sign_in_ids), AT_ONCE):
         some = SignIn.objects.filter(pk__in=sign_in_ids[start : start + AT_ONCE])
-        # In one order, so that two who end the same ones do not wait for each other. SQLite has one writer anyway.
-        found = some.not_ended().select_for_update().order_by("pk").values_list("pk", flat=True)
-        locked = list(found)
-        if locked:
-            SignIn.objects.filter(pk__in=locked).update(ended_at=now, ended_reason=reason)
-        ended += locked
+        # In one order, so that two who end the same ones do not wait for each other. By key alone: MariaDB would find
+        # those that have not ended by their index, and lock on its way what somebody else is just beginning.
+        locked = list(some.select_for_update().order_by("pk").values_list("pk", "ended_at"))
+        open_ones = [sign_in_id for sign_in_id, ended_at in locked if ended_at is None]
+        if open_ones:
+            SignIn.objects.filter(pk__in=open_ones).update(ended_at=now, ended_reason=reason)
+        ended += open_ones
     return ended
 
 

@@ -1,0 +1,115 @@
+"""Every page of ours in each of its states, reached one after the other as a person reaches it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from playwright.sync_api import Page
+
+from .conftest import add_authenticator
+from .test_story import code_of, use_pass
+
+NOTICES = ("ended", "finished", "signed_out", "signed_out_everywhere", "lost", "pass_deleted")
+Go = Callable[[str], None]
+Press = Callable[[str], None]
+
+
+def every_state(page: Page, demo: dict[str, Any]) -> Iterator[str]:
+    """Yield the name of each state while the page shows it."""
+
+    def go(path: str) -> None:
+        page.goto(demo["base_url"] + path)
+
+    def press(name: str) -> None:
+        page.get_by_role("button", name=name, exact=True).click()
+
+    def enter() -> None:
+        use_pass(page, demo["sign_in_with_pass_url"], demo["user"]["upn"], demo["pass"]["passcode"])
+
+    yield from _signing_in(page, demo, go, press)
+    enter()
+    yield "security info, nothing registered"
+    yield from _registering(page, press)
+    press("Finish")
+    yield "finished"
+
+    enter()
+    _register_passkey(page)
+    yield "security info, do you still have these"
+    yield from _changing(page, press)
+    for path, name in (("sign-out-everywhere/", "sign out everywhere"), ("pass/delete/", "delete the pass")):
+        go(f"/account/security-info/{path}")
+        yield name
+    go("/account/sign-out/")
+    yield "sign out"
+    press("Sign out")
+    yield from _second_step(page, demo, go, press)
+
+
+def _signing_in(page: Page, demo: dict[str, Any], go: Go, press: Press) -> Iterator[str]:
+    go("/account/sign-in/")
+    yield "sign in"
+    page.locator("#id_upn").fill(demo["user"]["upn"])
+    page.locator("#id_password").fill("wrong")
+    press("Sign in with password")
+    yield "sign in, refused"
+    for notice in NOTICES:
+        go(f"/account/sign-in/?notice={notice}")
+        yield f"sign in, {notice}"
+    go("/account/sign-in/pass/")
+    yield "pass"
+    page.locator("#id_upn").fill(demo["user"]["upn"])
+    page.locator("#id_passcode").fill("ABCD-EFGH")
+    press("Sign in")
+    yield "pass, refused"
+
+
+def _registering(page: Page, press: Press) -> Iterator[str]:
+    press("Add an authenticator app")
+    page.locator("summary").click()
+    yield "authenticator app"
+    key = page.locator("#totp-key").inner_text().replace(" ", "")
+    page.locator("#id_code").fill("000000")
+    press("Add")
+    yield "authenticator app, refused"
+    page.goto(page.url)
+    page.locator("#id_code").fill(code_of(key, ahead=1))  # a wrong one keeps the next waiting
+    page.get_by_role("link", name="Back to Security info").click()
+    press("Make recovery codes")
+    yield "recovery codes"
+    page.get_by_role("link", name="Security info").first.click()
+    session, authenticator = _register_passkey(page)
+    yield "security info, a passkey was added"
+    session.send("WebAuthn.removeVirtualAuthenticator", {"authenticatorId": authenticator})
+
+
+def _register_passkey(page: Page) -> tuple[Any, str]:
+    added = add_authenticator(page)
+    page.locator("#passkey-register-button").click()
+    page.wait_for_url("**registered=passkey**")
+    return added
+
+
+def _changing(page: Page, press: Press) -> Iterator[str]:
+    page.get_by_role("link", name="Change Passkey", exact=True).click()
+    yield "method"
+    page.locator("#id_name").fill(" ")
+    page.locator("main form").first.evaluate("form => { form.noValidate = true }")
+    press("Save the name")
+    yield "method, no name"
+    page.get_by_role("link", name="Remove", exact=True).click()
+    yield "method, remove"
+    page.get_by_role("link", name="I lost this").click()
+    yield "method, lost"
+
+
+def _second_step(page: Page, demo: dict[str, Any], go: Go, press: Press) -> Iterator[str]:
+    go("/account/sign-in/")
+    page.locator("#id_upn").fill(demo["user"]["upn"])
+    page.locator("#id_password").fill(demo["user"]["password"])
+    press("Sign in with password")
+    yield "second step"
+    page.locator("#id_code").fill("0000-0000-0000-0000")
+    press("Sign in")
+    yield "second step, refused"
