@@ -7,6 +7,7 @@ who lost it), mark the session as verified on registration, and merely prefer us
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import authenticate
@@ -54,6 +55,13 @@ if TYPE_CHECKING:
     from django.urls import URLPattern
 
 logger = logging.getLogger(__name__)
+
+UNKNOWN_CREDENTIAL = "Unknown-Credential"
+"""Header of the answer to a passkey that is registered no more: relying party id and credential id, for
+`signalUnknownCredential` (WebAuthn Level 3 §5.1.10.2), so that the browser offers it no longer."""
+
+LONGEST_ANSWER = 100_000
+_CREDENTIAL_ID = re.compile(r'"id"\s*:\s*"([A-Za-z0-9_-]{1,1400})"')
 
 BACKEND = "tap_provider.methods.passkey.PasskeyBackend"
 
@@ -251,6 +259,14 @@ class BeginAuthentication(_Authentication, BeginCredentialAuthenticationView):
 @method_decorator([login_not_required, csrf_protect], name="dispatch")
 class CompleteAuthentication(_Authentication, CompleteCredentialAuthenticationView):
     http_method_names = ["post"]
+
+    def handle_exception(self, exc: Exception) -> Any:
+        response = super().handle_exception(exc)
+        if isinstance(exc, webauthn_errors.CredentialNotFound):  # the answer was read, so it is JSON
+            named = _CREDENTIAL_ID.search(self.request.body[:LONGEST_ANSWER].decode("ascii", "replace"))
+            if named is not None:
+                response.headers[UNKNOWN_CREDENTIAL] = f"{self.get_helper().get_relying_party_domain()} {named[1]}"
+        return response
 
     def complete_auth(self, device: Any) -> None:
         user = authenticate(self.request, webauthn_credential=device)

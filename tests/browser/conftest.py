@@ -29,6 +29,16 @@ HOW_TO_GET_ONE = (
 WITHOUT_AUTOFILL = "PublicKeyCredential.isConditionalMediationAvailable = async () => false"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--gallery", action="store_true", help="take the pictures of the documentation, too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the pictures alone where nobody asks for them: they differ each time, by dates at least."""
+    if not config.getoption("--gallery", default=False):
+        items[:] = [item for item in items if item.path.name != "test_gallery.py"]
+
+
 def find_chromium() -> str | None:
     named = os.environ.get("CHROMIUM")
     return named or next((path for name in CHROMIUM_NAMES if (path := shutil.which(name))), None)

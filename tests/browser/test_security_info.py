@@ -42,11 +42,25 @@ def finish_and_sign_in(page: Page) -> None:
     page.wait_for_url("**/")
 
 
+def credentials_of(session: Any, authenticator: str) -> list[Any]:
+    told: list[Any] = session.send("WebAuthn.getCredentials", {"authenticatorId": authenticator})["credentials"]
+    return told
+
+
+def until(page: Page, is_so: Callable[[], bool]) -> bool:
+    """Wait for something that happens outside the page, for five seconds at most."""
+    for _ in range(50):
+        if is_so():
+            return True
+        page.wait_for_timeout(100)
+    return False
+
+
 def test_lost__signs_the_other_browser_out_and_the_passkey_is_good_for_nothing(
     demo: dict[str, Any], enter: Callable[..., Page], new_person: Callable[..., Page]
 ) -> None:
     laptop = enter()
-    register(laptop)
+    session, authenticator = register(laptop)
     finish_and_sign_in(laptop)
     laptop.goto(demo["base_url"] + "/members/")
     administrator = new_person(permissions=["clipboard-read", "clipboard-write"])
@@ -66,6 +80,8 @@ def test_lost__signs_the_other_browser_out_and_the_passkey_is_good_for_nothing(
     laptop.locator("#passkey-verification-button").click()
     expect(laptop.locator("#passkey-verification-status-message")).not_to_be_empty()
     assert "/account/sign-in/" in laptop.url
+    # Where the browser listens (Chromium does), its passkey is gone as well.
+    assert until(laptop, lambda: credentials_of(session, authenticator) == [])
 
 
 def test_register__the_same_authenticator_twice_is_refused(enter: Callable[..., Page]) -> None:

@@ -338,6 +338,37 @@ def test_sign_in__with_an_unknown_passkey_is_refused(client: Client, passkey: So
     assert client.get("/members/").status_code == 302
 
 
+def test_sign_in__with_a_removed_passkey_names_it_to_the_browser(passkey: SoftAuthenticator) -> None:
+    """So that `signalUnknownCredential` takes it out of what is offered (WebAuthn Level 3 §5.1.10.2)."""
+    browser = Client()
+    assert "Unknown-Credential" not in sign_in_with_passkey(browser, passkey).headers
+    WebAuthnCredential.objects.all().delete()
+
+    response = sign_in_with_passkey(Client(), passkey)
+
+    assert response.status_code == 404
+    assert response.headers["Unknown-Credential"] == f"localhost {b64(passkey.credential_id)}"
+
+
+def test_sign_in__that_is_refused_for_another_reason_names_no_passkey(passkey: SoftAuthenticator, robin: Any) -> None:
+    robin.is_active = False
+    robin.save()
+    response = sign_in_with_passkey(Client(), passkey)
+    assert response.status_code >= 400
+    assert "Unknown-Credential" not in response.headers
+
+
+@pytest.mark.parametrize("named", ["a b", "a\r\nSet-Cookie: x=y", "<b>", "", "x" * 5000])
+def test_sign_in__puts_nothing_into_a_header_that_is_no_credential_id(named: str, passkey: SoftAuthenticator) -> None:
+    browser = Client()
+    begun = post_json(browser, BEGIN_AUTHENTICATION)
+    answer = {**passkey.get(begun.json()), "id": named}
+    WebAuthnCredential.objects.all().delete()
+    response = post_json(browser, COMPLETE_AUTHENTICATION, answer)
+    assert response.status_code >= 400
+    assert "Unknown-Credential" not in response.headers
+
+
 @pytest.mark.parametrize("origin", ["http://localhost:8001", "https://evil.example"])
 def test_sign_in__from_another_origin_is_refused(client: Client, passkey: SoftAuthenticator, origin: str) -> None:
     passkey.origin = origin

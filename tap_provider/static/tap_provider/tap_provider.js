@@ -73,3 +73,11 @@ for (const place of document.querySelectorAll("[data-deadline]")) {
 document.addEventListener("otp_webauthn.register_complete", (event) => {
   window.location.assign(event.target.closest("[data-then]").dataset.then);
 });
+
+/* A passkey that is registered no more: the browser is told, where it listens, and offers it no longer. */
+document.addEventListener("otp_webauthn.verification_failed", (event) => {
+  const [rpId, credentialId] = event.detail?.response?.headers.get("Unknown-Credential")?.split(" ") ?? [];
+  if (credentialId) {
+    window.PublicKeyCredential?.signalUnknownCredential?.({ rpId, credentialId })?.catch(() => {});
+  }
+});
