@@ -23,7 +23,7 @@ import polib
 ROOT = Path(__file__).resolve().parent.parent
 APPS = {"tap_provider": ROOT / "tap_provider", "tap_provider.oidc": ROOT / "tap_provider" / "oidc"}
 LANGUAGES = ("de", "es", "fr", "ja", "zh_Hans")
-KEPT = re.compile(r"%(?:\(\w+\))?[sd]|%%|</?\w+[^>]*>")
+KEPT = re.compile(r"%(?:\(\w+\))?[sd]|%%|\{\w+\}|</?\w+[^>]*>")
 """What a translation must have as its original has it: placeholders and elements."""
 
 HEADERS = ("Language", "MIME-Version", "Content-Type", "Content-Transfer-Encoding", "Plural-Forms")

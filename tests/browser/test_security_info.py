@@ -122,7 +122,7 @@ def test_rename__by_keyboard_alone(enter: Callable[..., Page]) -> None:
 
 def test_time_left__is_told_and_the_page_says_when_it_is_up(demo: dict[str, Any], enter: Callable[..., Page]) -> None:
     robin = enter()
-    expect(robin.locator(".time-left")).to_have_text(re.compile(r"^in \d+ (minutes|hours?)$"))
+    expect(robin.locator(".time-left")).to_have_text(re.compile(r"^This session ends in \d+ (minutes|hours?)\.$"))
     robin.clock.install()
     robin.reload()
     robin.context.clear_cookies()  # as the server does when it is up

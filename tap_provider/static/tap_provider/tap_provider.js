@@ -56,7 +56,8 @@ for (const place of document.querySelectorAll("[data-deadline]")) {
       return;
     }
     const minutes = Math.ceil(left / MINUTE);
-    place.textContent = minutes > 90 ? inWords.format(Math.round(minutes / 60), "hour") : inWords.format(minutes, "minute");
+    const when = minutes > 90 ? inWords.format(Math.round(minutes / 60), "hour") : inWords.format(minutes, "minute");
+    place.textContent = place.dataset.text.replace("{when}", when);
     if ((minutes === 5 || minutes === 1) && minutes < announced) {
       announced = minutes;
       said.textContent = place.textContent;
