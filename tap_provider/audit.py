@@ -62,9 +62,9 @@ def event(
     )
 
 
-def has_happened(kind: AuditEvent.Kind, *, user: Any) -> bool:
-    """Tell whether an event of this kind was ever recorded of this user. One query."""
-    return AuditEvent.objects.filter(user_key=_key(user), kind=kind).exists()
+def has_happened(*kinds: AuditEvent.Kind, user: Any) -> bool:
+    """Tell whether an event of one of these kinds was ever recorded of this user. One query."""
+    return AuditEvent.objects.filter(user_key=_key(user), kind__in=kinds).exists()
 
 
 def _key(user: Any | None) -> str:

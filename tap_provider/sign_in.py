@@ -144,11 +144,11 @@ def adopt_session(request: HttpRequest, user: Any, *, now: datetime) -> SignIn |
     """Record a full session that carries no sign-in: it predates the installation, or nobody told us how it began.
 
     Nothing is known of its strength or age, so any question about either re-authenticates. None, and nothing recorded,
-    once its user has signed out everywhere: that meant this session too.
+    once its user has signed out everywhere, or lost a method: that meant this session too.
     """
     with transaction.atomic():
         hold_user(user)
-        if audit.has_happened(AuditEvent.Kind.SIGNED_OUT_EVERYWHERE, user=user):
+        if audit.has_happened(AuditEvent.Kind.SIGNED_OUT_EVERYWHERE, AuditEvent.Kind.METHOD_LOST, user=user):
             return None
         sign_in = begin_sign_in(
             user=user,

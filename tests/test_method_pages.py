@@ -21,6 +21,7 @@ from .softauthn import SoftAuthenticator, register_passkey
 from .softauthn import sign_in_with_passkey as ceremony
 
 SECURITY_INFO = "/account/security-info/"
+STEP_UP = "/account/sign-in/step-up/?level=phishing_resistant&next="
 PASSWORD = "correct-horse-battery-staple"
 
 
@@ -85,7 +86,7 @@ def test_pages__ask_for_a_step_up_first_and_come_back(
 
     response = passkey_client.get(address) if method == "get" else passkey_client.post(address, {"name": "Mine"})
 
-    assert response.headers["Location"] == f"/account/sign-in/step-up/?next={address.replace('/', '%2F')}"
+    assert response.headers["Location"] == f"{STEP_UP}{address.replace('/', '%2F')}"
     assert TOTPDevice.objects.get().name == "Phone"
 
 
@@ -117,6 +118,23 @@ def test_gate__by_signing_in_again_where_there_is_nothing_to_step_up_with(
 
     client.post("/account/sign-in/?next=/account/security-info/", {"upn": robin.upn, "password": PASSWORD})
     assert client.get(SECURITY_INFO).context["refusal"] is None
+
+
+def test_gate__a_code_of_the_app_does_not_freshen_an_old_session(robin: Any, app: TOTPDevice) -> None:
+    """A phone that somebody finds unlocked has both: the session of last week, and the app."""
+    browser = half_way_in(robin)
+    browser.post("/account/sign-in/verify/", {"code": f"{totp(app.bin_key):06d}"})
+    assert browser.get(SECURITY_INFO).context["refusal"] is None
+    week = timezone.now() - 7 * 24 * HOUR
+    SignIn.objects.update(authenticated_at=week, signed_in_at=week)
+    TOTPDevice.objects.update(last_t=-1)
+
+    response = browser.get(page_of("totp", app))
+    assert response.headers["Location"].startswith("/account/sign-in/?next=")
+    browser.post("/account/sign-in/step-up/", {"code": f"{totp(app.bin_key):06d}"})
+    assert SignIn.objects.get().authenticated_at > week  # it is told to relying parties
+
+    assert browser.get(SECURITY_INFO).context["refusal"].code == "not_fresh"
 
 
 @pytest.mark.parametrize("page", ["remove/", "lost/"])
@@ -359,6 +377,40 @@ def test_sign_in__by_password_and_app_notes_both_methods(robin: Any, app: TOTPDe
     browser.post("/account/sign-in/verify/", {"code": f"{totp(app.bin_key):06d}"})
     used = SignIn.objects.get().used_methods.values_list("kind", "method_id")
     assert set(used) == {("password", "password"), ("totp", str(app.pk))}
+
+
+def test_finish__an_app_alone_opens_nothing_without_a_password(
+    robin: Any, admin: Any, issue: Callable[..., Any], app: TOTPDevice
+) -> None:
+    """Whoever finished so would be locked out, their pass spent."""
+    change_policy(actor=admin, now=timezone.now(), require_registration=True)
+    browser = Client()
+    browser.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": issue(robin).passcode})
+    response = browser.post("/account/security-info/finish/")
+    assert response.status_code == 409
+    assert "An authenticator app is asked for after a password" in text_of(response)
+    robin.set_password(PASSWORD)
+    robin.save()
+    assert browser.post("/account/security-info/finish/").status_code == 302
+
+
+def test_finish__loaded_again_after_a_refusal_is_security_info(holder_client: Client) -> None:
+    response = holder_client.get("/account/security-info/finish/")
+    assert response.headers["Location"] == SECURITY_INFO
+
+
+def test_second_step__a_right_code_of_one_app_is_no_wrong_code_of_the_others(robin: Any, app: TOTPDevice) -> None:
+    """django-otp locks a device for longer with each wrong code: the spare phone, on the day it is needed."""
+    spare = TOTPDevice.objects.create(user=robin, name="Spare", confirmed=True)
+    for device, tries in ((spare, 3), (app, 1)):
+        for _ in range(tries):
+            TOTPDevice.objects.update(last_t=-1)
+            browser = half_way_in(robin)
+            answer = browser.post("/account/sign-in/verify/", {"code": f"{totp(device.bin_key):06d}"})
+            assert answer.status_code == 302
+    assert set(TOTPDevice.objects.values_list("throttling_failure_count", flat=True)) == {0}
+    half_way_in(robin).post("/account/sign-in/verify/", {"code": "000000"})
+    assert set(TOTPDevice.objects.values_list("throttling_failure_count", flat=True)) == {1}
 
 
 def test_finish__refuses_until_what_one_has_is_enough_and_leaving_costs_nothing(

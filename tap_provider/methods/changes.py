@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from .. import audit, signals
 from ..exceptions import ChangeRefused, MethodNotFound
-from ..models import AuditEvent, RegisteredMethod, SignIn
+from ..models import AuditEvent, RegisteredMethod, SignIn, SignInMethod
 from ..policy import resolve_policy
 from ..sign_in import Client, end_sign_ins
 from .registration import guard_registration
@@ -24,6 +24,7 @@ from .registry import all_kinds, find_kind
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
+    from uuid import UUID
 
     from django.utils.functional import _StrOrPromise
 
@@ -149,13 +150,14 @@ def why_not_remove(own: OwnMethod, user: Any, policy: ResolvedPolicy) -> _StrOrP
 def sign_ins_made_with(own: OwnMethod, user: Any) -> list[SignIn]:
     """Return the sign-ins of this user, not ended, that were made with this method, or may have been.
 
-    Of sign-ins from before methods were noted only the kind is known: the benefit of the doubt goes to whoever lost it.
+    Of sign-ins from before methods were noted only the kind is known, and of some not even that: the benefit of the
+    doubt goes to whoever lost it.
     """
     kind, method_id = own.key
     found = []
     for sign_in in SignIn.objects.not_ended().filter(user=user).prefetch_related("used_methods").select_related("user"):
         used = {(one.kind, one.method_id) for one in sign_in.used_methods.all()}
-        is_unknown = kind in sign_in.methods and kind not in {known for known, _id in used}
+        is_unknown = not sign_in.methods or (kind in sign_in.methods and kind not in {known for known, _id in used})
         if (kind, method_id) in used or is_unknown:
             found.append(sign_in)
     return found
@@ -191,16 +193,21 @@ def to_ask_about(own: Iterable[OwnMethod], sign_in: SignIn) -> list[OwnMethod]:
 
 
 def registered_with(own: OwnMethod, user: Any) -> list[OwnMethod]:
-    """Return the user's other methods that were registered in a sign-in made with this one.
+    """Return the user's other methods that were registered in a sign-in made with this one, or with one of those.
 
-    Whoever found or stole it may have added a method of theirs.
+    Whoever found or stole it may have added a method of theirs, signed in with that, and added another.
     """
-    made_with = SignIn.objects.filter(
-        user=user, used_methods__kind=own.kind.slug, used_methods__method_id=own.method.id
-    ).values("pk")
-    rows = RegisteredMethod.objects.filter(user=user, sign_in_id__in=made_with).values_list("kind", "method_id")
-    keys = set(rows) - {own.key}
-    return [other for other in own_methods(user) if other.key in keys] if keys else []
+    made_by: dict[UUID, set[tuple[str, str]]] = {}
+    for used in SignInMethod.objects.filter(sign_in__user=user):
+        made_by.setdefault(used.sign_in_id, set()).add((used.kind, used.method_id))
+    came_by = {
+        (row.kind, row.method_id): made_by.get(row.sign_in_id, set()) if row.sign_in_id else set()
+        for row in RegisteredMethod.objects.filter(user=user)
+    }
+    reached = {own.key}
+    while found := {key for key, by in came_by.items() if by & reached} - reached:
+        reached |= found
+    return [other for other in own_methods(user) if other.key in reached - {own.key}] if len(reached) > 1 else []
 
 
 def _guard(sign_in: SignIn, *, now: datetime) -> ResolvedPolicy:
@@ -212,6 +219,7 @@ def _guard(sign_in: SignIn, *, now: datetime) -> ResolvedPolicy:
 
 def _lock(user: Any) -> None:
     get_user_model()._default_manager.select_for_update().filter(pk=user.pk).values_list("pk", flat=True).first()
+    user.refresh_from_db(fields=["password"])  # which may have gone since the user was read, and is asked for below
 
 
 def _signs_in(kind: MethodKind) -> bool:

@@ -22,6 +22,8 @@ from ..sign_in import Client, find_sign_in
 from .registry import all_kinds, registrable_kinds
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from django.http import HttpRequest
     from django.utils.functional import _StrOrPromise
 
@@ -59,8 +61,17 @@ def guard_registration(*, sign_in: SignIn | None, policy: ResolvedPolicy, now: d
             "Your sign-in is not strong enough. Sign in with a stronger method, or with a Temporary Access Pass."
         )
         raise RegistrationNotAllowed(message, code="not_strong_enough")
-    if sign_in.authenticated_at is None or now - sign_in.authenticated_at > FRESHNESS:
+    if not is_fresh(sign_in, now=now):
         raise RegistrationNotAllowed(_("It is a while since you signed in. Sign in again to go on."), code="not_fresh")
+
+
+def is_fresh(sign_in: SignIn, *, now: datetime) -> bool:
+    """Tell whether somebody has signed in from the start lately; a second factor added to an old session is not enough.
+
+    It may be the one thing that whoever found an open session holds: the phone that has both.
+    """
+    moments = (sign_in.authenticated_at, sign_in.signed_in_at)
+    return all(at is not None and now - at <= FRESHNESS for at in moments)
 
 
 def guard_offered(kind: MethodKind | None) -> None:
@@ -93,13 +104,21 @@ def may_register(*, sign_in: SignIn | None, policy: ResolvedPolicy, now: datetim
     return None
 
 
-def left_to_do(user: Any, policy: ResolvedPolicy, *, has_strong: bool | None = None) -> list[LeftToDo]:
+def left_to_do(user: Any, policy: ResolvedPolicy, *, kinds: Sequence[MethodKind] | None = None) -> list[LeftToDo]:
     """Return what is left before this user may finish: nothing where the policy does not require registration.
 
-    `has_strong` is what `has_strong_method` would say, where that is known.
+    `kinds` are those of which the user has a method, where that is known.
     """
-    if not policy.require_registration or (has_strong_method(user) if has_strong is None else has_strong):
+    if not policy.require_registration:
         return []
+    held = [kind for kind in all_kinds() if kind.methods(user)] if kinds is None else kinds
+    if any(kind.is_strong for kind in held):
+        # A code is asked for after something that one signs in with: alone it opens nothing.
+        ways_in = [kind for kind in registrable_kinds() if kind.is_strong and kind.backends]
+        if any(kind.backends for kind in held) or not ways_in:
+            return []
+        message = _("Add a passkey. An authenticator app is asked for after a password, and you have no password.")
+        return [LeftToDo("no_way_in", message)]
     if not any(kind.is_strong for kind in registrable_kinds()):
         return []  # a requirement that nobody here can meet would lock people in
     return [LeftToDo("no_strong_method", _("Add at least one passkey or authenticator app."))]

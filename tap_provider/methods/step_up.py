@@ -27,6 +27,7 @@ from ..throttle import count_attempt, take_back
 from .full_session import OTP_DEVICE_KEY, record_refusal
 from .kinds import amr_of, keys_of, level_of
 from .password import USED_PASSWORD
+from .registration import is_fresh
 from .registry import all_kinds
 
 if TYPE_CHECKING:
@@ -72,14 +73,19 @@ class Way(Enum):
     """What would let a session register that may not register now."""
 
     STEP_UP = "step_up"
+    SIGN_IN_ALONE = "sign_in_alone"  # the page of a step-up, for what signs in without anything else: a passkey
     SIGN_IN = "sign_in"
     PASS = "sign_in_with_pass"  # noqa: S105 the name of a page
 
 
-def way_past(refusal: RegistrationNotAllowed, sign_in: SignIn) -> Way | None:
+def way_past(refusal: RegistrationNotAllowed, sign_in: SignIn, *, now: datetime) -> Way | None:
     """Tell the shortest way to where this sign-in's user may register; None where its time is up."""
-    if refusal.code == "not_fresh":  # strong enough then
-        return Way.STEP_UP if second_factors(sign_in) or kinds_alone(sign_in.user) else Way.SIGN_IN
+    if refusal.code == "not_fresh" or (refusal.code == "not_strong_enough" and not is_fresh(sign_in, now=now)):
+        if kinds_alone(sign_in.user):
+            return Way.SIGN_IN_ALONE
+        if refusal.code == "not_fresh" or reachable_by_signing_in(sign_in.user).rank >= Level.MULTI_FACTOR.rank:
+            return Way.SIGN_IN
+        return Way.PASS
     if refusal.code == "not_strong_enough":
         if reachable_by_step_up(sign_in).rank >= Level.MULTI_FACTOR.rank:
             return Way.STEP_UP

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 PENDING_KEY = "tap_provider_totp"
+FAILURES = ("throttling_failure_count", "throttling_failure_timestamp")
 
 
 class TotpForm(forms.Form):
@@ -116,11 +117,23 @@ class TotpKind(MethodKind):
 
     def verify_second_factor(self, user: Any, form: forms.Form) -> UsedMethod | None:
         with transaction.atomic():
+            tried: list[tuple[Any, dict[str, Any]]] = []
             for device in TOTPDevice.objects.select_for_update().filter(user=user, confirmed=True).order_by("pk"):
+                before = {name: getattr(device, name) for name in FAILURES}
                 if device.verify_token(form.cleaned_data["code"]):
+                    _forgive(tried)
                     user.otp_device = device  # django-otp's receiver of `user_logged_in` wants to know
                     return self.used_device(device)
+                tried.append((device, before))
         return None
+
+
+def _forgive(tried: list[tuple[Any, dict[str, Any]]]) -> None:
+    # A right code of one app is no wrong code of the others, which django-otp would lock for longer and longer.
+    for device, before in tried:
+        for name, value in before.items():
+            setattr(device, name, value)
+        device.save(update_fields=list(before))
 
 
 def _method(device: Any) -> Method:

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods
 
 from .. import registration_session
 from ..decorators import page, registration_session_allowed
@@ -192,9 +192,11 @@ def security_info(request: HttpRequest) -> HttpResponse:
 @registration_session_allowed
 @login_not_required
 @csrf_protect
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 def finish(request: HttpRequest) -> HttpResponse:
     """Finish registering: the registration-only session ends, and the new method signs in."""
+    if request.method != "POST":
+        return lead_to("security_info", request)  # the page of a refusal, loaded again
     now = timezone.now()
     current = sign_in_of_session(request) if request.user.is_authenticated else None
     if current is None:
@@ -278,7 +280,7 @@ def _render_security_info(request: HttpRequest, *, status: int = 200) -> HttpRes
     current, user = sign_in_of_session(request), request.user
     policy = resolve_policy(user)
     refusal = may_register(sign_in=current, policy=policy, now=now)
-    way = None if refusal is None or current is None else way_past(refusal, current)
+    way = None if refusal is None or current is None else way_past(refusal, current, now=now)
     notice = request.GET.get("notice")
     offered = registrable_kinds()
     kinds = [*offered, *(kind for kind in all_kinds() if kind not in offered)]
@@ -301,7 +303,7 @@ def _render_security_info(request: HttpRequest, *, status: int = 200) -> HttpRes
         "way": way,
         "way_url": None if way is None else past_the_gate(way, back=request.get_full_path()),
         "notice": notice if notice in SECURITY_INFO_NOTICES else None,
-        "left_to_do": left_to_do(user, policy, has_strong=any(one.kind.is_strong for one in own)),
+        "left_to_do": left_to_do(user, policy, kinds=[one.kind for one in own]),
         "own_pass": own_pass(user, policy=policy, now=now),
         "sign_ins": sign_ins_shown(current, user, now=now),
         "registered": find_kind(request.GET.get("registered", "")),

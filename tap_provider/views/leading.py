@@ -8,9 +8,11 @@ from django.conf import settings as django_settings
 from django.http import HttpResponseRedirect
 from django.shortcuts import resolve_url
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 
 from ..methods.step_up import Way, way_past
+from ..models import Level
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -49,6 +51,8 @@ def if_ours(request: HttpRequest, url: str) -> str:
 
 def past_the_gate(way: Way, *, back: str) -> str:
     """Return the address where somebody gets what their session lacks, and comes back from."""
+    if way is Way.SIGN_IN_ALONE:
+        return f"{reverse('tap_provider:step_up')}?{urlencode({'level': Level.PHISHING_RESISTANT.value, 'next': back})}"
     return f"{reverse(f'tap_provider:{way.value}')}?{urlencode({'next': back})}"
 
 
@@ -56,7 +60,7 @@ def lead_past_the_gate(
     request: HttpRequest, refusal: RegistrationNotAllowed, sign_in: SignIn, *, back: str
 ) -> HttpResponse:
     """Ask for the step-up that is lacking, and come back; where only a pass would help, Security info says so."""
-    way = way_past(refusal, sign_in)
+    way = way_past(refusal, sign_in, now=timezone.now())
     if way in {None, Way.PASS}:
         return lead_to("security_info", request)
     return HttpResponseRedirect(past_the_gate(way, back=back))

@@ -35,6 +35,7 @@ from tap_provider.sign_in import Client, begin_sign_in, find_sign_in
 
 from ..conftest import HOUR, MINUTE, NOW, all_at_once
 
+ELSEWHERE = ("passkey", "another")
 HERE = Client(address="192.0.2.7")
 
 pytestmark = [pytest.mark.usefixtures("hasher"), pytest.mark.django_db]
@@ -66,8 +67,8 @@ def made_with(user: Any, *used: tuple[str, str], level: Level = Level.MULTI_FACT
 
 @pytest.fixture
 def current(robin: Any) -> SignIn:
-    """A full session of Robin's that may change methods, made with none of them."""
-    return made_with(robin)
+    """A full session of Robin's that may change methods, made with none of those that they have."""
+    return made_with(robin, ELSEWHERE)
 
 
 def of(user: Any, kind: str, device: Any) -> OwnMethod:
@@ -299,7 +300,7 @@ def test_remove_method__of_a_password_leaves_none(robin: Any, key: WebAuthnCrede
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="transactions come one after the other there")
 def test_remove_method__of_the_last_two_at_once_leaves_one(robin: Any) -> None:
     keys = [make_key(robin, name) for name in ("One", "Two")]
-    current = made_with(robin)
+    current = made_with(robin, ELSEWHERE)
     calls = [
         partial(remove_method, sign_in=current, own=of(robin, "passkey", key), client=HERE, now=NOW) for key in keys
     ]
@@ -356,12 +357,47 @@ def test_lose_method__ends_what_was_renewed_by_another_method_since(robin: Any, 
 
 def test_lose_method__ends_sign_ins_from_before_methods_were_noted(robin: Any, app: Any, key: Any) -> None:
     """Which of several it was is not known; a sign-in too many is better than one too few."""
-    current = made_with(robin)
+    current = made_with(robin, ELSEWHERE)
     before = made_with(robin, ("totp", "ignored"))
     before.used_methods.all().delete()
     assert sign_ins_made_with(of(robin, "totp", app), robin) == [before]
     assert sign_ins_made_with(of(robin, "passkey", key), robin) == []
     assert lose_method(sign_in=current, own=of(robin, "totp", app), client=HERE, now=NOW) == 1
+
+
+def test_lose_method__ends_sign_ins_of_which_nothing_is_known(robin: Any, app: Any, current: SignIn) -> None:
+    """A session from before the installation, on the phone that is gone perhaps."""
+    adopted = made_with(robin)
+    lose_method(sign_in=current, own=of(robin, "totp", app), client=HERE, now=NOW)
+    adopted.refresh_from_db()
+    assert adopted.ended_reason == "method_lost"
+
+
+def test_registered_with__goes_on_from_what_came_by_it(robin: Any, app: Any, key: Any) -> None:
+    """A thief adds a passkey, signs in with that, and adds another: nothing but the chain leads there."""
+    second, third, mine = (make_key(robin, name) for name in ("Second", "Third", "Mine"))
+    by_app = made_with(robin, ("password", "password"), ("totp", str(app.pk)))
+    by_second = made_with(robin, ("passkey", str(second.pk)))
+    by_key = made_with(robin, ("passkey", str(key.pk)))
+    for device, sign_in in ((second, by_app), (third, by_second), (mine, by_key)):
+        RegisteredMethod.objects.create(
+            user=robin, kind="passkey", method_id=str(device.pk), registered_at=NOW, sign_in_id=sign_in.pk
+        )
+    found = registered_with(of(robin, "totp", app), robin)
+    assert [own.method.name for own in found] == ["Second", "Third"]
+    assert [own.method.name for own in registered_with(of(robin, "passkey", second), robin)] == ["Third"]
+    assert registered_with(of(robin, "passkey", third), robin) == []
+
+
+def test_remove_method__asks_for_what_is_left_as_it_is_now(robin: Any, key: Any, current: SignIn) -> None:
+    """Two tabs: in one the password went after the other had read the user."""
+    robin.set_password("x")
+    robin.save()
+    own = of(robin, "passkey", key)
+    get_user_model()._default_manager.filter(pk=robin.pk).update(password="!gone")
+    assert current.user.has_usable_password()
+    with pytest.raises(ChangeRefused):
+        remove_method(sign_in=current, own=own, client=HERE, now=NOW)
 
 
 def test_lose_method__takes_the_last_one_as_well(admin: Any, robin: Any, policy_on: Any, current: SignIn) -> None:
@@ -373,7 +409,7 @@ def test_lose_method__takes_the_last_one_as_well(admin: Any, robin: Any, policy_
 def test_lose_method__takes_with_it_what_came_by_it(robin: Any, app: Any, key: Any, current: SignIn) -> None:
     """Whoever has the lost one may have added a method of theirs."""
     by_key = made_with(robin, ("passkey", str(key.pk)))
-    elsewhere = made_with(robin)
+    elsewhere = made_with(robin, ELSEWHERE)
     for device, kind, sign_in in ((app, "totp", by_key), (key, "passkey", elsewhere)):
         RegisteredMethod.objects.create(
             user=robin, kind=kind, method_id=str(device.pk), registered_at=NOW, sign_in_id=sign_in.pk
@@ -419,7 +455,7 @@ def test_sign_in__by_passkey_notes_which(passkey_client: Browser, robin: Any) ->
 
 
 def test_sign_in__by_a_lost_passkey_is_signed_out_at_its_next_request(passkey_client: Browser, robin: Any) -> None:
-    other = made_with(robin)
+    other = made_with(robin, ELSEWHERE)
     assert passkey_client.get("/account/security-info/").status_code == 200
     credential = WebAuthnCredential.objects.get(user=robin)
 

@@ -196,7 +196,7 @@ def test_register__a_full_session_that_has_grown_stale_meanwhile_is_refused(pass
     passkey_client.post(ADD, {"begin": "1"})
     device = TOTPDevice.objects.get(user=robin)
     robin.sign_ins.update(authenticated_at=timezone.now() - 11 * MINUTE)
-    confirm = "/account/sign-in/step-up/?next=%2Faccount%2Fsecurity-info%2F"
+    confirm = "/account/sign-in/step-up/?level=phishing_resistant&next=%2Faccount%2Fsecurity-info%2F"
     assert passkey_client.post(ADD, {"code": code_of(device)})["Location"] == confirm
     device.refresh_from_db()
     assert not device.confirmed

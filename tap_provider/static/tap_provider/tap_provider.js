@@ -52,7 +52,7 @@ for (const place of document.querySelectorAll("[data-deadline]")) {
   const tell = () => {
     const left = deadline - Date.now();
     if (left <= 0) {
-      window.location.replace(window.location.href);
+      window.location.replace(window.location.pathname + window.location.search); // a fragment would ask for nothing
       return;
     }
     const minutes = Math.ceil(left / MINUTE);
