@@ -11,6 +11,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from tap_provider import audit
 from tap_provider.exceptions import SignInNotFound
 from tap_provider.models import AuditEvent, Level, SignIn
 from tap_provider.sign_in import Client, adopt_session, begin_sign_in, end_sign_in
@@ -248,6 +249,14 @@ def test_adopt_session__not_once_its_user_has_signed_out_everywhere(robin: Any, 
     assert adopt_session(with_session(rf.get("/")), robin, now=NOW) is None
     assert adopt_session(with_session(rf.get("/")), admin, now=NOW) is not None
     assert SignIn.objects.filter(user=robin).count() == 1
+
+
+def test_adopt_session__not_once_its_user_has_lost_a_method(robin: Any, admin: Any, rf: Any) -> None:
+    """Nobody knows what a session from before the installation was made with: on the lost phone, perhaps."""
+    audit.record(AuditEvent.Kind.METHOD_LOST, now=NOW, user=robin)
+
+    assert adopt_session(with_session(rf.get("/")), robin, now=NOW) is None
+    assert adopt_session(with_session(rf.get("/")), admin, now=NOW) is not None
 
 
 @pytest.mark.django_db(transaction=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from .conftest import (
     MULTI_FACTOR_ACR,
     PASSWORD_ACR,
     PHISHING_RESISTANT_ACR,
+    Party,
     plain_toolkit,
     toolkit_settings,
 )
@@ -112,6 +114,18 @@ def test_acr_values_supported__are_the_sites(document: str, settings: Any) -> No
     settings.TAP_PROVIDER_ACR_VALUES = {"multi_factor": "urn:site:strong", "phishing_resistant": "urn:site:strong"}
 
     assert told(document)["acr_values_supported"] == [PASSWORD_ACR, "urn:site:strong"]
+
+
+@pytest.mark.compliance("RFC 8414 §2")
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_token_endpoint_auth_methods_supported__has_none_for_public_clients(
+    document: str, full: Client, make_party: Callable[..., Party]
+) -> None:
+    methods = told(document)["token_endpoint_auth_methods_supported"]
+    assert methods.count("none") == 1
+    assert {"client_secret_basic", "client_secret_post"} <= set(methods)
+    party = make_party("public", client_type="public")
+    assert party.exchange(*party.code(full)).status_code == 200
 
 
 @pytest.mark.compliance("Initiating User Registration via OpenID Connect 1.0 §4.2")

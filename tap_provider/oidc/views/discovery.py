@@ -72,6 +72,10 @@ def _tell(response: HttpResponse, told: dict[str, Any]) -> HttpResponse:
         "grant_types_supported": grants,
         "response_modes_supported": ["query", "fragment", "form_post"],
         "scopes_supported": sorted(told["scopes_supported"]),
+        # Public clients are served, whatever the toolkit's setting names beside them (RFC 8414 §2).
+        "token_endpoint_auth_methods_supported": list(
+            dict.fromkeys([*told.get("token_endpoint_auth_methods_supported", []), "none"])
+        ),
     }
     if DEVICE_GRANT in grants:
         told["device_authorization_endpoint"] = device_endpoint
