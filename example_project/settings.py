@@ -22,8 +22,7 @@ from example_project.kept_secrets import kept_secret, new_signing_key
 env = environ.Env()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var")))
-
+VAR_DIR = Path(env.str("VAR_DIR", default="") or BASE_DIR / "var")  # set but empty: not this folder
 
 DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = env.str("SECRET_KEY", default="") or kept_secret(VAR_DIR / "secret_key", get_random_secret_key)

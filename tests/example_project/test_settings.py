@@ -67,6 +67,11 @@ def test_settings__without_an_environment_are_a_local_site_on_sqlite(tmp_path: P
     assert settings["SESSION_COOKIE_SECURE"] is False  # there is no https on localhost
 
 
+def test_settings__a_variable_that_is_set_but_empty_does_not_put_secrets_into_the_checkout(tmp_path: Path) -> None:
+    settings = told(tmp_path, VAR_DIR="", SECRET_KEY="given", OIDC_RSA_PRIVATE_KEY="given")
+    assert Path(settings["DATABASES"]["default"]["NAME"]).parent == Path(django_settings.BASE_DIR) / "var"
+
+
 def test_settings__the_secret_key_is_random_kept_and_its_owners_alone(tmp_path: Path) -> None:
     first, second = told(tmp_path)["SECRET_KEY"], told(tmp_path)["SECRET_KEY"]
     assert first == second
