@@ -2,21 +2,20 @@
 
 from django.urls import include, path
 
-from . import views
 from .methods.registry import all_kinds
-from .views import held_pass, method, where_signed_in
+from .views import held_pass, method, security_info, signing_in, where_signed_in
 
 app_name = "tap_provider"
 
 urlpatterns = [
-    path("sign-in/", views.sign_in, name="sign_in"),
-    path("sign-in/verify/", views.sign_in_second_step, name="sign_in_second_step"),
-    path("sign-in/step-up/", views.step_up, name="step_up"),
-    path("sign-in/pass/", views.sign_in_with_pass, name="sign_in_with_pass"),
-    path("sign-out/", views.sign_out, name="sign_out"),
-    path("security-info/", views.security_info, name="security_info"),
-    path("security-info/finish/", views.finish, name="finish"),
-    path("security-info/add/<slug:slug>/", views.register_method, name="register_method"),
+    path("sign-in/", signing_in.sign_in, name="sign_in"),
+    path("sign-in/verify/", signing_in.sign_in_second_step, name="sign_in_second_step"),
+    path("sign-in/step-up/", signing_in.step_up, name="step_up"),
+    path("sign-in/pass/", signing_in.sign_in_with_pass, name="sign_in_with_pass"),
+    path("sign-out/", signing_in.sign_out, name="sign_out"),
+    path("security-info/", security_info.security_info, name="security_info"),
+    path("security-info/finish/", security_info.finish, name="finish"),
+    path("security-info/add/<slug:slug>/", security_info.register_method, name="register_method"),
     path("security-info/methods/<slug:slug>/<str:method_id>/", method.method, name="method"),
     path("security-info/methods/<slug:slug>/<str:method_id>/remove/", method.remove, name="remove_method"),
     path("security-info/methods/<slug:slug>/<str:method_id>/lost/", method.lost, name="lost_method"),

@@ -11,7 +11,7 @@ from tap_provider.models import AuditEvent, TemporaryAccessPass
 from tap_provider.sign_in import SESSION_KEY
 
 from ..conftest import HOUR
-from ..test_views import Page, age_pass, text_of
+from .test_pages import Page, age_pass, text_of
 from .test_where_signed_in import SECURITY_INFO, browser, still_there, strict
 
 __all__ = ["browser"]  # a fixture

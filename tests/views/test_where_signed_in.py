@@ -19,7 +19,7 @@ from tap_provider.sign_in import Client as Origin
 
 from ..conftest import HOUR
 from ..softauthn import SoftAuthenticator
-from ..test_views import Page, query_of, text_of
+from .test_pages import Page, query_of, text_of
 
 SECURITY_INFO = "/account/security-info/"
 END = "/account/security-info/sign-ins/end/"

@@ -23,9 +23,9 @@ from tap_provider.models import SignIn, TemporaryAccessPass
 from tap_provider.policy import change_policy
 from tap_provider.sign_in import SESSION_KEY
 
-from .conftest import HOUR, MINUTE
-from .methods.test_totp import PASSWORD, app, awaiting_client, code_of, forgive
-from .softauthn import BEGIN_AUTHENTICATION, SoftAuthenticator, post_json, register_passkey
+from ..conftest import HOUR, MINUTE
+from ..methods.test_totp import PASSWORD, app, awaiting_client, code_of, forgive
+from ..softauthn import BEGIN_AUTHENTICATION, SoftAuthenticator, post_json, register_passkey
 
 __all__ = ["app", "awaiting_client"]  # fixtures
 
@@ -843,7 +843,7 @@ def _exc_info() -> Any:
 
 @pytest.mark.parametrize(("url", "field"), [(PASS, "passcode"), (SIGN_IN, "password")])
 def test_error_report__does_not_tell_what_was_typed_as_a_secret(settings: Any, url: str, field: str) -> None:
-    settings.TAP_PROVIDER_HOOKS = "tests.test_views.BrokenHooks"
+    settings.TAP_PROVIDER_HOOKS = "tests.views.test_pages.BrokenHooks"
     browser = Client(raise_request_exception=False)
     report = report_of(lambda: browser.post(url, {"upn": "robin@example.test", field: "typed-as-a-secret"}))
     assert "the directory is down" in report

@@ -16,9 +16,9 @@ from django_otp_webauthn.models import WebAuthnCredential
 from tap_provider.models import AuditEvent, RegisteredMethod, SignIn
 from tap_provider.policy import change_policy
 
-from .conftest import HOUR
-from .softauthn import SoftAuthenticator, register_passkey
-from .softauthn import sign_in_with_passkey as ceremony
+from ..conftest import HOUR
+from ..softauthn import SoftAuthenticator, register_passkey
+from ..softauthn import sign_in_with_passkey as ceremony
 
 SECURITY_INFO = "/account/security-info/"
 STEP_UP = "/account/sign-in/step-up/?level=phishing_resistant&next="

@@ -1,0 +1,176 @@
+"""Security info: what one has, what is left to do, adding a method, finishing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.auth.decorators import login_not_required
+from django.http import Http404
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
+from django.views.decorators.http import require_http_methods
+
+from ..decorators import page, registration_session_allowed
+from ..exceptions import MethodNotVerified, RegistrationNotAllowed, RegistrationNotFinished
+from ..hooks import get_hooks
+from ..methods.changes import OwnMethod, to_ask_about
+from ..methods.registration import (
+    complete_registration,
+    finish_registration,
+    guard_kind,
+    guard_registration,
+    left_to_do,
+    may_register,
+)
+from ..methods.registry import all_kinds, find_kind, registrable_kinds
+from ..methods.step_up import way_past
+from ..own_pass import own_pass
+from ..policy import resolve_policy
+from ..sign_in import sign_in_of_session
+from .leading import lead_away, lead_past_the_gate, lead_to, lead_to_sign_in, next_of, past_the_gate
+from .passkey_script import passkey_configuration
+from .where_signed_in import sign_ins_shown
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from django.http import HttpRequest, HttpResponse
+
+    from ..methods.kinds import MethodKind
+    from ..models import SignIn
+
+NOTICES = {
+    "renamed",
+    "removed",
+    "lost",
+    "sign_in_ended",
+    "sign_in_gone",
+    "signed_out_everywhere",
+    "pass_deleted",
+}
+
+
+@page
+@registration_session_allowed
+@login_not_required
+@require_http_methods(["GET", "HEAD"])
+def security_info(request: HttpRequest) -> HttpResponse:
+    """List the user's methods and offer to add one."""
+    if not request.user.is_authenticated:
+        return lead_to_sign_in(request)
+    return _render(request)
+
+
+@page
+@registration_session_allowed
+@login_not_required
+@csrf_protect
+@require_http_methods(["GET", "HEAD", "POST"])
+def finish(request: HttpRequest) -> HttpResponse:
+    """Finish registering: the registration-only session ends, and the new method signs in."""
+    if request.method != "POST":
+        return lead_to("security_info", request)  # the page of a refusal, loaded again
+    now = timezone.now()
+    current = sign_in_of_session(request) if request.user.is_authenticated else None
+    if current is None:
+        return lead_to_sign_in(request)
+    if not current.is_registration_only:
+        return lead_away(request)
+    try:
+        finish_registration(request, sign_in=current, now=now)
+    except RegistrationNotFinished:
+        return _render(request, status=409)  # which says what is left
+    return lead_to("sign_in", request, notice="finished")
+
+
+@page
+@registration_session_allowed
+@login_not_required
+@csrf_protect
+@sensitive_post_parameters()
+@require_http_methods(["GET", "HEAD", "POST"])
+@sensitive_variables()
+def register_method(request: HttpRequest, slug: str) -> HttpResponse:
+    """Register a method of a kind that has a form: begin, show, verify."""
+    kind = find_kind(slug)
+    if kind is None or kind not in registrable_kinds():
+        raise Http404
+    current = sign_in_of_session(request) if request.user.is_authenticated else None
+    if current is None:
+        return lead_to_sign_in(request)
+    now = timezone.now()
+    try:
+        guard_registration(sign_in=current, policy=resolve_policy(request.user), now=now)
+        guard_kind(kind, current)
+    except RegistrationNotAllowed as refusal:
+        return lead_past_the_gate(request, refusal, current, back=reverse("tap_provider:security_info"))
+    if request.method == "POST" and "begin" in request.POST:
+        kind.begin_registration(request, request.user)
+        return lead_to("register_method", request, slug)
+    return _registration_under_way(request, kind, current, now=now)
+
+
+def _registration_under_way(request: HttpRequest, kind: MethodKind, current: SignIn, *, now: datetime) -> HttpResponse:
+    shown = kind.registration_page(request, request.user, request.POST if request.method == "POST" else None)
+    if shown is None:
+        return lead_to("security_info", request)
+    if request.method == "POST":
+        try:
+            complete_registration(request, sign_in=current, kind=kind, page=shown, now=now)
+            return lead_to("security_info", request, registered=kind.slug)
+        except RegistrationNotAllowed:
+            return lead_to("security_info", request)
+        except MethodNotVerified as refusal:
+            if not shown.form.errors:
+                shown.form.add_error(None, str(refusal.message))
+    upn = get_hooks().get_upn(request.user)
+    context = {
+        "form": shown.form,
+        "kind": kind,
+        "sign_in": current,
+        "upn": upn,
+        "next": next_of(request),
+        **shown.context,
+    }
+    return render(request, shown.template_name, context)
+
+
+def _render(request: HttpRequest, *, status: int = 200) -> HttpResponse:
+    now = timezone.now()
+    current, user = sign_in_of_session(request), request.user
+    policy = resolve_policy(user)
+    refusal = may_register(sign_in=current, policy=policy, now=now)
+    way = None if refusal is None or current is None else way_past(refusal, current, now=now)
+    notice = request.GET.get("notice")
+    offered = registrable_kinds()
+    kinds = [*offered, *(kind for kind in all_kinds() if kind not in offered)]
+    cards: list[dict[str, Any]] = [
+        {
+            "kind": kind,
+            "methods": kind.methods(user),
+            "is_offered": kind in offered,
+            "why_not": None if current is None else kind.why_not_register(user, current),
+        }
+        for kind in kinds
+    ]
+    own = [OwnMethod(card["kind"], method) for card in cards for method in card["methods"]]
+    context = {
+        "upn": get_hooks().get_upn(user),
+        "sign_in": current,
+        "cards": [card for card in cards if card["methods"] or card["is_offered"]],
+        "to_ask_about": [] if current is None else to_ask_about(own, current),
+        "refusal": refusal,
+        "way": way,
+        "way_url": None if way is None else past_the_gate(way, back=request.get_full_path()),
+        "notice": notice if notice in NOTICES else None,
+        "left_to_do": left_to_do(user, policy, kinds=[one.kind for one in own]),
+        "own_pass": own_pass(user, policy=policy, now=now),
+        "sign_ins": sign_ins_shown(current, user, now=now),
+        "registered": find_kind(request.GET.get("registered", "")),
+        "next": next_of(request),
+        "passkey_configuration": passkey_configuration(request),
+    }
+    return render(request, "tap_provider/security_info.html", context, status=status)
