@@ -1,0 +1,57 @@
+"""Sign-ins: one record per authentication event, of any kind. The Django session carries only its id.
+
+Ending a sign-in ends its session on the next request, on every session engine, and its OAuth codes and tokens with it,
+because each of them asks the record when it is used.
+
+begin      what is written down when somebody has authenticated
+session    what a Django session carries of it, and finding it by that
+end        ending one or many
+"""
+
+from .begin import (
+    Client,
+    adopt_session,
+    begin_sign_in,
+    hold_user,
+    renew_sign_in,
+)
+from .end import (
+    end_before_deletion,
+    end_overdue_sign_ins,
+    end_sign_in,
+    end_sign_ins,
+    end_with_activity,
+    sign_in_ending,
+)
+from .session import (
+    SESSION_KEY,
+    can_rotate,
+    find_sign_in,
+    note_pass,
+    of_pass,
+    put_in_session,
+    sign_in_of_session,
+    with_user,
+)
+
+__all__ = [
+    "SESSION_KEY",
+    "Client",
+    "adopt_session",
+    "begin_sign_in",
+    "can_rotate",
+    "end_before_deletion",
+    "end_overdue_sign_ins",
+    "end_sign_in",
+    "end_sign_ins",
+    "end_with_activity",
+    "find_sign_in",
+    "hold_user",
+    "note_pass",
+    "of_pass",
+    "put_in_session",
+    "renew_sign_in",
+    "sign_in_ending",
+    "sign_in_of_session",
+    "with_user",
+]

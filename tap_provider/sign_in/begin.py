@@ -1,0 +1,147 @@
+"""Beginning and renewing: what is written down when somebody has authenticated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.auth import get_user_model
+from django.db import connections, router, transaction
+
+from .. import audit, signals
+from ..hooks import get_hooks
+from ..models import AuditEvent, Level, SignIn, SignInMethod
+from .session import put_in_session
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from django.http import HttpRequest
+
+
+@dataclass(frozen=True)
+class Client:
+    """Where a request came from, as far as the record wants to know."""
+
+    address: str | None = None
+    user_agent: str = ""
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> Client:
+        agent = request.META.get("HTTP_USER_AGENT", "").replace("\x00", "")
+        return cls(address=get_hooks().client_address(request), user_agent=agent[:256])
+
+
+def begin_sign_in(
+    *,
+    user: Any,
+    methods: Sequence[str],
+    amr: Sequence[str],
+    level: Level,
+    client: Client,
+    now: datetime,
+    authenticated_at: datetime | None,
+    signed_in_at: datetime | None = None,
+    deadline: datetime | None = None,
+    pass_id: UUID | None = None,
+    used: Sequence[tuple[str, str]] = (),
+) -> SignIn:
+    """Record that somebody authenticated. The caller records the audit event that fits.
+
+    `methods` are the kinds, `used` the very methods: kind and id of each.
+    """
+    sign_in = SignIn.objects.create(
+        user=user,
+        methods=list(methods),
+        amr=list(amr),
+        level=level,
+        authenticated_at=authenticated_at,
+        signed_in_at=signed_in_at or authenticated_at,
+        created_at=now,
+        deadline=deadline,
+        pass_id=pass_id,
+        address=client.address,
+        user_agent=client.user_agent,
+    )
+    _note_used(sign_in, used)
+    signals.send_after_commit(signals.sign_in_begun, sender=SignIn, sign_in=sign_in)
+    return sign_in
+
+
+def renew_sign_in(
+    sign_in: SignIn,
+    *,
+    methods: Sequence[str],
+    amr: Sequence[str],
+    level: Level,
+    client: Client,
+    now: datetime,
+    is_step_up: bool = False,
+    used: Sequence[tuple[str, str]] = (),
+) -> bool:
+    """Record that the user of a live full session has authenticated again, by these methods; False if it has ended.
+
+    By a step-up they have merely added to what they proved before: that is no new sign-in to who asked for one.
+
+    It stays the same sign-in: what other relying parties hold of it goes on. What was issued before keeps telling of
+    what was before, because codes and tokens keep a snapshot.
+    """
+    changes: dict[str, Any] = {"methods": list(methods), "amr": list(amr), "level": level, "authenticated_at": now}
+    changes |= {} if is_step_up else {"signed_in_at": now}
+    with transaction.atomic():
+        if not SignIn.objects.not_ended().filter(pk=sign_in.pk, pass_id=None).update(**changes):
+            return False
+        for name, value in changes.items():
+            setattr(sign_in, name, value)
+        _note_used(sign_in, used)
+        audit.record(
+            AuditEvent.Kind.SIGN_IN_RENEWED,
+            now=now,
+            user=sign_in.user,
+            sign_in_id=sign_in.pk,
+            address=client.address,
+            methods=sign_in.methods,
+            user_agent=client.user_agent,
+        )
+        signals.send_after_commit(signals.sign_in_renewed, sender=SignIn, sign_in=sign_in)
+    return True
+
+
+def _note_used(sign_in: SignIn, used: Sequence[tuple[str, str]]) -> None:
+    # What a renewed sign-in was made with before stays noted: it ends with any of these.
+    rows = [SignInMethod(sign_in=sign_in, kind=kind, method_id=method_id) for kind, method_id in used]
+    if rows:
+        SignInMethod.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+def adopt_session(request: HttpRequest, user: Any, *, now: datetime) -> SignIn | None:
+    """Record a full session that carries no sign-in: it predates the installation, or nobody told us how it began.
+
+    Nothing is known of its strength or age, so any question about either re-authenticates. None, and nothing recorded,
+    once its user has signed out everywhere, or lost a method: that meant this session too.
+    """
+    with transaction.atomic():
+        hold_user(user)
+        if audit.has_happened(AuditEvent.Kind.SIGNED_OUT_EVERYWHERE, AuditEvent.Kind.METHOD_LOST, user=user):
+            return None
+        sign_in = begin_sign_in(
+            user=user,
+            methods=(),
+            amr=(),
+            level=Level.SINGLE_FACTOR,
+            client=Client.of(request),
+            now=now,
+            authenticated_at=None,
+        )
+    put_in_session(request, sign_in)
+    return sign_in
+
+
+def hold_user(user: Any) -> None:
+    """Keep out, until the transaction ends, whoever else holds this user: to begin what another is ending, say."""
+    people = get_user_model()._default_manager
+    # On PostgreSQL without keeping out foreign keys, as `issue` does.
+    no_key = connections[router.db_for_write(people.model)].features.has_select_for_no_key_update
+    list(people.select_for_update(no_key=no_key).filter(pk=user.pk).values_list("pk"))

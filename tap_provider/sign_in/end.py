@@ -1,0 +1,108 @@
+"""Ending: one sign-in or many, with what they opened, told within the same transaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.dispatch import Signal
+from django.utils import timezone
+
+from .. import audit, signals
+from ..models import AuditEvent, SignIn
+from .begin import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+    from uuid import UUID
+
+OVERDUE_AT_ONCE = 500
+AT_ONCE = 500  # ids in one statement
+
+sign_in_ending = Signal()
+"""Sent inside the transaction that ends sign-ins, however they end: `sign_in_ending(sender, sign_ins, now)`.
+
+For our own apps above this one, which must not miss an ending even if the process dies with the commit: what a receiver
+writes is committed with the ending or not at all, and what it raises undoes the ending. Several that end together are
+told together, so that a receiver need not ask for each. Observers have `signals.sign_in_ended`.
+"""
+
+
+def end_sign_in(sign_in: SignIn, *, reason: SignIn.EndedReason, now: datetime, actor: Any | None = None) -> None:
+    """End one sign-in; ending it twice keeps the first reason."""
+    end_sign_ins([sign_in], reason=reason, now=now, actor=actor)
+
+
+def end_sign_ins(
+    sign_ins: Iterable[SignIn],
+    *,
+    reason: SignIn.EndedReason,
+    now: datetime,
+    actor: Any | None = None,
+    client: Client | None = None,
+) -> int:
+    """End these sign-ins and return how many were not over before; what it costs does not grow with how many they are.
+
+    In one transaction: all of them, or none. `client` is from where somebody asked for it, if anybody did.
+    """
+    by_id = {sign_in.pk: sign_in for sign_in in sign_ins}
+    with transaction.atomic():
+        ended = [by_id[sign_in_id] for sign_in_id in _end_rows(sorted(by_id), reason=reason, now=now)]
+        if not ended:
+            return 0
+        for sign_in in ended:
+            sign_in.ended_at, sign_in.ended_reason = now, reason
+        audit.record_each(_ending_of(sign_in, now=now, actor=actor, client=client or Client()) for sign_in in ended)
+        sign_in_ending.send(sender=SignIn, sign_ins=ended, now=now)
+        for sign_in in ended:
+            signals.send_after_commit(signals.sign_in_ended, sender=SignIn, sign_in=sign_in)
+    return len(ended)
+
+
+def _end_rows(sign_in_ids: list[UUID], *, reason: SignIn.EndedReason, now: datetime) -> list[UUID]:
+    """Mark these as ended, and return those that were not: whoever comes second waits, and finds none."""
+    ended: list[UUID] = []
+    for start in range(0, len(sign_in_ids), AT_ONCE):
+        some = SignIn.objects.filter(pk__in=sign_in_ids[start : start + AT_ONCE])
+        # In one order, so that two who end the same ones do not wait for each other. By key alone: MariaDB would find
+        # those that have not ended by their index, and lock on its way what somebody else is just beginning.
+        locked = list(some.select_for_update().order_by("pk").values_list("pk", "ended_at"))
+        open_ones = [sign_in_id for sign_in_id, ended_at in locked if ended_at is None]
+        if open_ones:
+            SignIn.objects.filter(pk__in=open_ones).update(ended_at=now, ended_reason=reason)
+        ended += open_ones
+    return ended
+
+
+def _ending_of(sign_in: SignIn, *, now: datetime, actor: Any | None, client: Client) -> AuditEvent:
+    return audit.event(
+        AuditEvent.Kind.SIGN_IN_ENDED,
+        now=now,
+        actor=actor,
+        user=sign_in.user,
+        pass_id=sign_in.pass_id,
+        sign_in_id=sign_in.pk,
+        address=client.address,
+        reason=str(sign_in.ended_reason),
+    )
+
+
+def end_overdue_sign_ins(*, now: datetime) -> int:
+    """End sign-ins that are past their deadline and that nobody has come back to; return how many."""
+    overdue = SignIn.objects.overdue(now=now).select_related("user")[:OVERDUE_AT_ONCE]
+    return end_sign_ins(overdue, reason=SignIn.EndedReason.DEADLINE, now=now)
+
+
+def end_with_activity(sender: type[Any], instance: Any, created: bool, raw: bool = False, **kwargs: Any) -> None:
+    """Receive `post_save` of a user: one who is no longer active has no sign-ins."""
+    if created or raw or instance.is_active:
+        return
+    of_user = SignIn.objects.not_ended().filter(user=instance).select_related("user")
+    end_sign_ins(of_user, reason=SignIn.EndedReason.USER_DEACTIVATED, now=timezone.now())
+
+
+def end_before_deletion(sender: type[Any], instance: SignIn, **kwargs: Any) -> None:
+    """Receive `pre_delete` of a sign-in, which goes with its user: what it began has ended, and is told so."""
+    if instance.ended_at is None:
+        end_sign_in(instance, reason=SignIn.EndedReason.USER_DEACTIVATED, now=timezone.now())
