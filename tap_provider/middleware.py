@@ -20,7 +20,8 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.module_loading import import_string
 
 from . import registration_session
-from .sign_in import SESSION_KEY, adopt_session, sign_in_of_session
+from .models import SignIn
+from .sign_in import SESSION_KEY, adopt_session, end_sign_in, sign_in_of_session
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -90,8 +91,10 @@ def _look_before_flushing(request: HttpRequest) -> None:
     request.session.aflush = aflush_after_a_look  # type: ignore[method-assign]
 
 
-def _live_user(request: HttpRequest, user: Any) -> Any:
+def _live_user(request: HttpRequest, user: Any, *, named_somebody: bool | None = None) -> Any:
     """Return the session's user if their sign-in still lives; otherwise the session is flushed."""
+    if named_somebody is None:
+        named_somebody = DJANGO_SESSION_KEY in request.session  # before `user`, which is lazy, is read
     if not user.is_authenticated:
         if DJANGO_SESSION_KEY in request.session:
             # It names somebody, yet yields nobody (deactivated, or our own backend): a later login of that user
@@ -100,6 +103,8 @@ def _live_user(request: HttpRequest, user: Any) -> Any:
             if sign_in is not None:
                 registration_session.is_live(sign_in, now=timezone.now())  # ends what has died of itself
             request.session.flush()
+        elif named_somebody:
+            _end_with_password(request)
         return user
     sign_in = sign_in_of_session(request, user=user)
     if sign_in is None:
@@ -115,9 +120,17 @@ def _live_user(request: HttpRequest, user: Any) -> Any:
     return AnonymousUser()
 
 
+def _end_with_password(request: HttpRequest) -> None:
+    # Django has flushed the session, because its user's password is another one. On the request stands what it carried.
+    sign_in: SignIn | None = getattr(request, "_tap_sign_in", None)
+    if sign_in is not None and sign_in.ended_at is None:
+        end_sign_in(sign_in, reason=SignIn.EndedReason.PASSWORD_CHANGED, now=timezone.now())
+
+
 async def _alive_user(request: HttpRequest, auser: Callable[[], Awaitable[Any]]) -> Any:
+    named_somebody = await request.session.ahas_key(DJANGO_SESSION_KEY)
     user = await auser()
-    return await sync_to_async(_live_user)(request, user)
+    return await sync_to_async(_live_user)(request, user, named_somebody=named_somebody)
 
 
 def _holder(request: HttpRequest) -> Any:

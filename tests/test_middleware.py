@@ -687,12 +687,15 @@ def test_deactivated_user__the_session_is_flushed(engine: str, client: Client, r
     assert sees(before, url) is None
 
 
-def test_changed_password__the_session_is_dead(client: Client, robin: Any) -> None:
+@pytest.mark.parametrize("url", ["/test/whoami/", "/test/awhoami/"])
+def test_changed_password__the_session_is_dead_and_its_sign_in_ends(client: Client, robin: Any, url: str) -> None:
+    """Wherever it was changed: nobody tells us, but Django flushes the session."""
     client.force_login(robin)
     robin.set_password("another-password")
     robin.save()
-    assert sees(client) is None
+    assert sees(client, url) is None
     assert dict(client.session) == {}
+    assert SignIn.objects.get(user=robin).ended_reason == SignIn.EndedReason.PASSWORD_CHANGED
 
 
 def test_ended_sign_in__is_recorded_once(holder_client: Client, robin: Any) -> None:

@@ -6,7 +6,6 @@ left, and with it every sign-in that was made with it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import get_user_model
@@ -15,49 +14,24 @@ from django.utils.translation import gettext_lazy as _
 
 from .. import audit, signals
 from ..exceptions import ChangeRefused, MethodNotFound
-from ..models import AuditEvent, RegisteredMethod, SignIn, SignInMethod
+from ..models import AuditEvent, RegisteredMethod, SignIn
 from ..policy import resolve_policy
 from ..sign_in import Client, end_sign_ins
-from .registration import guard_registration
-from .registry import all_kinds, find_kind
+from .own import own_methods
+from .provenance import origin_of, registered_by, sign_ins_made_with
+from .registration import end_with_change, guard_registration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
-    from uuid import UUID
 
     from django.utils.functional import _StrOrPromise
 
     from ..policy import ResolvedPolicy
-    from .kinds import Method, MethodKind
+    from .kinds import MethodKind
+    from .own import OwnMethod
 
 LONGEST_NAME = 60
-
-
-@dataclass(frozen=True)
-class OwnMethod:
-    """A method of a user, with its kind."""
-
-    kind: MethodKind
-    method: Method
-
-    @property
-    def key(self) -> tuple[str, str]:
-        return self.kind.slug, self.method.id
-
-
-def own_methods(user: Any) -> list[OwnMethod]:
-    """Return every method of this user, of all kinds."""
-    return [OwnMethod(kind, method) for kind in all_kinds() for method in kind.methods(user)]
-
-
-def own_method(user: Any, kind_slug: str, method_id: str) -> OwnMethod:
-    """Return this method of this user. Raises MethodNotFound: of anybody else's nobody is told that it exists."""
-    kind = find_kind(kind_slug)
-    for method in [] if kind is None else kind.methods(user):
-        if kind is not None and method.id == method_id:
-            return OwnMethod(kind, method)
-    raise MethodNotFound
 
 
 def clean_name(typed: str) -> str:
@@ -89,7 +63,7 @@ def remove_method(*, sign_in: SignIn, own: OwnMethod, client: Client, now: datet
         reason = why_not_remove(own, sign_in.user, policy)
         if reason is not None:
             raise ChangeRefused(reason, code="last_method")
-        _remove(sign_in, own)
+        _remove(sign_in, own, now=now)
         _record(AuditEvent.Kind.METHOD_REMOVED, sign_in, own, client=client, now=now)
         signals.send_after_commit(
             signals.method_removed,
@@ -103,25 +77,30 @@ def remove_method(*, sign_in: SignIn, own: OwnMethod, client: Client, now: datet
 
 
 def lose_method(
-    *, sign_in: SignIn, own: OwnMethod, also: Iterable[OwnMethod] = (), client: Client, now: datetime
+    *,
+    sign_in: SignIn,
+    own: OwnMethod,
+    also: Iterable[OwnMethod] = (),
+    is_disowned: bool = False,
+    client: Client,
+    now: datetime,
 ) -> int:
     """Remove a method that its user has lost, and end every sign-in that was made with it; return how many.
 
     This one may be among them. `also` are methods that came by such sign-ins and that the user does not know: they go
-    the same way. Raises RegistrationNotAllowed or MethodNotFound.
+    the same way. `is_disowned`: the user did not even add it. Then the sign-in by which it came ends too, and goes with
+    all else that came by it, unless it is this very one. Raises RegistrationNotAllowed or MethodNotFound.
     """
     _guard(sign_in, now=now)
+    user, reason = sign_in.user, SignIn.EndedReason.METHOD_LOST
     ended = 0
     with transaction.atomic():
-        _lock(sign_in.user)
-        for lost in (own, *also):
-            _remove(sign_in, lost)
-            made_with = end_sign_ins(
-                sign_ins_made_with(lost, sign_in.user),
-                reason=SignIn.EndedReason.METHOD_LOST,
-                now=now,
-                actor=sign_in.user,
-            )
+        _lock(user)
+        origin = origin_of(own, sign_in) if is_disowned else None
+        theirs = () if origin is None else registered_by(origin, user)
+        for lost in {one.key: one for one in (own, *also, *theirs)}.values():
+            made_with = end_sign_ins(sign_ins_made_with(lost, user), reason=reason, now=now, actor=user)
+            made_with += _remove(sign_in, lost, now=now)
             _record(AuditEvent.Kind.METHOD_LOST, sign_in, lost, client=client, now=now, ended=made_with)
             signals.send_after_commit(
                 signals.method_lost,
@@ -134,6 +113,8 @@ def lose_method(
                 ended=made_with,
             )
             ended += made_with
+        if origin is not None:
+            ended += end_sign_ins([origin], reason=reason, now=now, actor=user)
     return ended
 
 
@@ -147,67 +128,12 @@ def why_not_remove(own: OwnMethod, user: Any, policy: ResolvedPolicy) -> _StrOrP
     return None
 
 
-def sign_ins_made_with(own: OwnMethod, user: Any) -> list[SignIn]:
-    """Return the sign-ins of this user, not ended, that were made with this method, or may have been.
-
-    Of sign-ins from before methods were noted only the kind is known, and of some not even that: the benefit of the
-    doubt goes to whoever lost it.
-    """
-    kind, method_id = own.key
-    found = []
-    for sign_in in SignIn.objects.not_ended().filter(user=user).prefetch_related("used_methods").select_related("user"):
-        used = {(one.kind, one.method_id) for one in sign_in.used_methods.all()}
-        is_unknown = not sign_in.methods or (kind in sign_in.methods and kind not in {known for known, _id in used})
-        if (kind, method_id) in used or is_unknown:
-            found.append(sign_in)
-    return found
-
-
-@dataclass(frozen=True)
-class Registration:
-    """When a method was registered, and by which sign-in, as far as that is still known."""
-
-    registered_at: datetime
-    sign_in: SignIn | None
-
-
-def registration_of(own: OwnMethod, user: Any) -> Registration | None:
-    """Return how this method came, or None where that was before the installation, or past us."""
-    row = RegisteredMethod.objects.filter(user=user, kind=own.kind.slug, method_id=own.method.id).first()
-    if row is None:
-        return None
-    by = SignIn.objects.filter(user=user, pk=row.sign_in_id).first() if row.sign_in_id else None
-    return Registration(row.registered_at, by)
-
-
-def to_ask_about(own: Iterable[OwnMethod], sign_in: SignIn) -> list[OwnMethod]:
-    """Return the methods to ask "Do you still have these?" about: all from before, once a first new one is registered.
-
-    Passes are for people who lost something, or who start: whoever came by pass is asked, and nobody else. One query.
-    """
-    if not sign_in.is_registration_only:
-        return []
-    rows = RegisteredMethod.objects.filter(user=sign_in.user, sign_in_id=sign_in.pk)
-    new = set(rows.values_list("kind", "method_id"))
-    return [one for one in own if one.kind.is_held and one.key not in new] if new else []
-
-
-def registered_with(own: OwnMethod, user: Any) -> list[OwnMethod]:
-    """Return the user's other methods that were registered in a sign-in made with this one, or with one of those.
-
-    Whoever found or stole it may have added a method of theirs, signed in with that, and added another.
-    """
-    made_by: dict[UUID, set[tuple[str, str]]] = {}
-    for used in SignInMethod.objects.filter(sign_in__user=user):
-        made_by.setdefault(used.sign_in_id, set()).add((used.kind, used.method_id))
-    came_by = {
-        (row.kind, row.method_id): made_by.get(row.sign_in_id, set()) if row.sign_in_id else set()
-        for row in RegisteredMethod.objects.filter(user=user)
-    }
-    reached = {own.key}
-    while found := {key for key, by in came_by.items() if by & reached} - reached:
-        reached |= found
-    return [other for other in own_methods(user) if other.key in reached - {own.key}] if len(reached) > 1 else []
+def warning_before_removal(own: OwnMethod, user: Any) -> _StrOrPromise | None:
+    """Tell what its user should know before they remove this method, where that is allowed."""
+    others = [other for other in own_methods(user) if other.key != own.key]
+    if own.kind.is_strong and not any(other.kind.is_strong for other in others):
+        return _("Then only your password protects your account: whoever learns it is in.")
+    return None
 
 
 def _guard(sign_in: SignIn, *, now: datetime) -> ResolvedPolicy:
@@ -226,11 +152,12 @@ def _signs_in(kind: MethodKind) -> bool:
     return bool(kind.backends)  # the others are asked for after one of these
 
 
-def _remove(sign_in: SignIn, own: OwnMethod) -> None:
+def _remove(sign_in: SignIn, own: OwnMethod, *, now: datetime) -> int:
     if not own.kind.remove(sign_in.user, own.method.id):
         raise MethodNotFound
     kind, method_id = own.key
     RegisteredMethod.objects.filter(user=sign_in.user, kind=kind, method_id=method_id).delete()
+    return end_with_change(sign_in, kind=own.kind, now=now)
 
 
 def _record(

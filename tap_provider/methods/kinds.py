@@ -108,6 +108,7 @@ class MethodKind(ABC):
     wrong_answer: _StrOrPromise = _("That code is not right. Try again.")  # what is said of one, as a second factor
     is_held: bool = True  # something one has, and may lose; off: something one knows
     has_names: bool = False  # may the user give each method a name?
+    ends_sessions: bool = False  # do the user's other full sessions end when one is registered or removed?
     is_last_resort: bool = False  # is it asked for only after every other kind, whichever was registered first?
 
     @abstractmethod

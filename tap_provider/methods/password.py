@@ -33,6 +33,7 @@ class PasswordKind(MethodKind):
     description = _("Something you remember. Weaker than the other methods: add one of those as well.")
     is_strong = False
     is_held = False
+    ends_sessions = True  # Django ties each session to the password that there was when it began
     card_template = "tap_provider/methods/password.html"
     # Only Django's own by name: a subclass may well accept something else than a password.
     backends = (

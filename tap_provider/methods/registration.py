@@ -18,12 +18,13 @@ from ..exceptions import MethodNotVerified, RegistrationNotAllowed, Registration
 from ..models import AuditEvent, Level, RegisteredMethod, SignIn
 from ..policy import resolve_policy
 from ..registration_session import end, why_over
-from ..sign_in import Client, find_sign_in
+from ..sign_in import Client, end_sign_ins, find_sign_in
 from .registry import all_kinds, registrable_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from django.db.models import QuerySet
     from django.http import HttpRequest
     from django.utils.functional import _StrOrPromise
 
@@ -153,8 +154,25 @@ def complete_registration(
         else:
             address = Client.of(request).address
             record_registration(sign_in=sign_in, kind=kind, method=method, now=now, address=address)
+            end_with_change(sign_in, kind=kind, now=now)
             return method
     raise refusal
+
+
+def sign_ins_of_other_sessions(sign_in: SignIn) -> QuerySet[SignIn]:
+    """Return the full sign-ins of this one's user but itself, not ended."""
+    return SignIn.objects.not_ended().filter(user=sign_in.user, pass_id=None).exclude(pk=sign_in.pk)
+
+
+def end_with_change(sign_in: SignIn, *, kind: MethodKind, now: datetime) -> int:
+    """End the sign-ins whose sessions end with a change of this kind, as Django ends them; return how many.
+
+    By itself Django would end the sessions alone: codes and tokens would go on.
+    """
+    if not kind.ends_sessions:
+        return 0
+    ending = sign_ins_of_other_sessions(sign_in).select_related("user")
+    return end_sign_ins(ending, reason=SignIn.EndedReason.PASSWORD_CHANGED, now=now, actor=sign_in.user)
 
 
 def record_registration(

@@ -60,6 +60,7 @@ class SignIn(models.Model):
         PASS_REVOKED = "pass_revoked", _("the pass was revoked")
         POLICY = "policy", _("the policy no longer allows it")
         METHOD_LOST = "method_lost", _("a method that it was made with was lost")
+        PASSWORD_CHANGED = "password_changed", _("the password was changed")
         USER_DEACTIVATED = "user_deactivated", _("the user was deactivated")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)

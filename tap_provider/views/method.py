@@ -16,20 +16,14 @@ from django.views.decorators.http import require_http_methods
 from ..decorators import page, registration_session_allowed
 from ..exceptions import ChangeRefused, MethodNotFound, RegistrationNotAllowed
 from ..forms import MethodNameForm
-from ..methods.changes import (
-    lose_method,
-    own_method,
-    registered_with,
-    registration_of,
-    remove_method,
-    rename_method,
-    sign_ins_made_with,
-    why_not_remove,
-)
+from ..methods.changes import lose_method, remove_method, rename_method, warning_before_removal, why_not_remove
 from ..methods.full_session import keep_session
+from ..methods.own import own_method
+from ..methods.provenance import origin_of, registered_by, registered_with, registration_of, sign_ins_ended_with
 from ..methods.registration import guard_registration
 from ..policy import resolve_policy
 from ..sign_in import Client, sign_in_of_session
+from ..user_agent import device_of
 from .leading import lead_past_the_gate, lead_to, lead_to_sign_in, next_of
 
 if TYPE_CHECKING:
@@ -37,7 +31,7 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest, HttpResponse
 
-    from ..methods.changes import OwnMethod
+    from ..methods.own import OwnMethod
     from ..models import SignIn
 
     View = Callable[[HttpRequest, SignIn, OwnMethod], HttpResponse]
@@ -60,6 +54,8 @@ def _of_own_method(view: View) -> Callable[..., HttpResponse]:
             guard_registration(sign_in=current, policy=resolve_policy(request.user), now=timezone.now())
             return view(request, current, own_method(request.user, slug, method_id))
         except MethodNotFound as error:
+            if request.method == "POST":  # pressed twice, or in another tab
+                return lead_to("security_info", request, notice="method_gone")
             raise Http404 from error
         except RegistrationNotAllowed as refusal:
             return lead_past_the_gate(request, refusal, current, back=request.get_full_path())
@@ -96,21 +92,23 @@ def remove(request: HttpRequest, current: SignIn, own: OwnMethod) -> HttpRespons
             return _render(request, "method_remove", current, own, {"why_not_remove": refusal.message}, status=409)
         keep_session(request, current.user)
         return lead_to("security_info", request, notice="removed")
-    policy = resolve_policy(request.user)
-    reason = why_not_remove(own, request.user, policy)
-    return _render(request, "method_remove", current, own, {"why_not_remove": reason})
+    context = {
+        "why_not_remove": why_not_remove(own, request.user, resolve_policy(request.user)),
+        "warning": warning_before_removal(own, request.user),
+    }
+    return _render(request, "method_remove", current, own, context)
 
 
 @_of_own_method
 def lost(request: HttpRequest, current: SignIn, own: OwnMethod) -> HttpResponse:
     """Ask, then remove a lost method with everything that was done by it."""
     came_by_it = registered_with(own, request.user)
-    made_with_it = sign_ins_made_with(own, request.user)
-    is_this_one = any(sign_in.pk == current.pk for sign_in in made_with_it)
+    ending = sign_ins_ended_with(own, current)
+    is_this_one = any(sign_in.pk == current.pk for sign_in in ending)
     if request.method == "POST":
         chosen = set(request.POST.getlist("also"))
         also = [other for other in came_by_it if ":".join(other.key) in chosen]
-        lose_method(sign_in=current, own=own, also=also, **_told(request))
+        lose_method(sign_in=current, own=own, also=also, is_disowned="disown" in request.POST, **_told(request))
         current.refresh_from_db()
         if current.ended_at is not None:
             request.session.flush()
@@ -119,10 +117,22 @@ def lost(request: HttpRequest, current: SignIn, own: OwnMethod) -> HttpResponse:
         return lead_to("security_info", request, notice="lost")
     context = {
         "came_by_it": [{"own": other, "value": ":".join(other.key)} for other in came_by_it],
-        "elsewhere": len(made_with_it) - is_this_one,
+        "elsewhere": len(ending) - is_this_one,
         "is_this_one": is_this_one,
+        **_origin(own, current),
     }
     return _render(request, "method_lost", current, own, context)
+
+
+def _origin(own: OwnMethod, current: SignIn) -> dict[str, Any]:
+    """Return what the page tells of how the method came, where there is somebody to sign out or something to remove."""
+    origin = origin_of(own, current)
+    if origin is None:
+        return {"origin": None}
+    theirs = [other for other in registered_by(origin, current.user) if other.key != own.key]
+    if not theirs and origin.is_over(now=timezone.now()):
+        return {"origin": None}
+    return {"origin": origin, "device": device_of(origin.user_agent), "theirs": [other.method.name for other in theirs]}
 
 
 def _told(request: HttpRequest) -> dict[str, Any]:

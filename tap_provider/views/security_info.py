@@ -16,7 +16,8 @@ from django.views.decorators.http import require_http_methods
 from ..decorators import page, registration_session_allowed
 from ..exceptions import MethodNotVerified, RegistrationNotAllowed, RegistrationNotFinished
 from ..hooks import get_hooks
-from ..methods.changes import OwnMethod, to_ask_about
+from ..methods.own import OwnMethod
+from ..methods.provenance import to_ask_about
 from ..methods.registration import (
     complete_registration,
     finish_registration,
@@ -46,6 +47,7 @@ NOTICES = {
     "renamed",
     "removed",
     "lost",
+    "method_gone",
     "sign_in_ended",
     "sign_in_gone",
     "signed_out_everywhere",

@@ -17,17 +17,14 @@ from tap_provider import signals
 from tap_provider.exceptions import ChangeRefused, MethodNotFound, RegistrationNotAllowed
 from tap_provider.methods.changes import (
     LONGEST_NAME,
-    OwnMethod,
     clean_name,
     lose_method,
-    own_method,
-    own_methods,
-    registered_with,
     remove_method,
     rename_method,
-    sign_ins_made_with,
     why_not_remove,
 )
+from tap_provider.methods.own import OwnMethod, own_method, own_methods
+from tap_provider.methods.provenance import registered_with, sign_ins_made_with
 from tap_provider.models import AuditEvent, Level, RegisteredMethod, SignIn, SignInMethod
 from tap_provider.policy import change_policy, resolve_policy
 from tap_provider.redeem import redeem_pass
@@ -425,6 +422,49 @@ def test_lose_method__takes_with_it_what_came_by_it(robin: Any, app: Any, key: A
     assert own_methods(robin) == []
     assert set(SignIn.objects.exclude(ended_at=None).values_list("pk", flat=True)) == {by_key.pk, by_app.pk}
     assert AuditEvent.objects.filter(kind="method_lost").count() == 2
+
+
+def registered_in(sign_in: SignIn, *keys: WebAuthnCredential) -> None:
+    for key in keys:
+        RegisteredMethod.objects.create(
+            user=sign_in.user, kind="passkey", method_id=str(key.pk), registered_at=NOW, sign_in_id=sign_in.pk
+        )
+
+
+def test_lose_method__that_was_never_ones_own_ends_how_it_came_with_all_that_came_so(
+    robin: Any, app: Any, current: SignIn
+) -> None:
+    """An open session that somebody found: they added two, and by one of these a third."""
+    first, second, third, mine = (make_key(robin, name) for name in ("First", "Second", "Third", "Mine"))
+    found_open = made_with(robin, ("password", "password"), ("totp", str(app.pk)))
+    registered_in(found_open, first, second)
+    by_second = made_with(robin, ("passkey", str(second.pk)))
+    registered_in(by_second, third)
+    registered_in(current, mine)
+
+    own = of(robin, "passkey", first)
+    assert lose_method(sign_in=current, own=own, is_disowned=True, client=HERE, now=NOW) == 2
+
+    assert [own.method.name for own in own_methods(robin)] == ["Mine", "Phone"]
+    assert set(SignIn.objects.exclude(ended_at=None).values_list("pk", flat=True)) == {found_open.pk, by_second.pk}
+
+
+def test_lose_method__leaves_how_it_came_alone_unless_that_was_somebody_else(robin: Any, current: SignIn) -> None:
+    lost, kept = make_key(robin, "Lost"), make_key(robin, "Kept")
+    origin = made_with(robin, ELSEWHERE)
+    registered_in(origin, lost, kept)
+    assert lose_method(sign_in=current, own=of(robin, "passkey", lost), client=HERE, now=NOW) == 0
+    assert [own.method.name for own in own_methods(robin)] == ["Kept"]
+    origin.refresh_from_db()
+    assert origin.ended_at is None
+
+
+def test_lose_method__of_what_came_here_ends_nothing_here(robin: Any, current: SignIn) -> None:
+    lost, kept = make_key(robin, "Lost"), make_key(robin, "Kept")
+    registered_in(current, lost, kept)
+    own = of(robin, "passkey", lost)
+    assert lose_method(sign_in=current, own=own, is_disowned=True, client=HERE, now=NOW) == 0
+    assert [own.method.name for own in own_methods(robin)] == ["Kept"]
 
 
 def test_lose_method__is_one_act(robin: Any, app: Any, key: Any, current: SignIn) -> None:

@@ -57,7 +57,10 @@ def test_register__a_holder_who_forgot_the_old_password_sets_a_new_one(
     browser.post(ADD, GOOD)
     robin.refresh_from_db()
     assert robin.check_password(GOOD["new_password1"])
+    ended = SignIn.objects.get(user=robin, pass_id=None)  # at once, and with it what relying parties hold
+    assert ended.ended_reason == SignIn.EndedReason.PASSWORD_CHANGED
     assert old_session.get("/members/").status_code == 302  # whoever sat in it with the old one is out
+    assert browser.get("/account/security-info/").status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ PAGES = ["", "remove/", "lost/"]
 
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_pages__of_a_method_that_is_not_ones_own_are_404(
+def test_pages__of_a_method_that_is_not_ones_own_show_and_change_nothing(
     page: str, method: str, passkey_client: Client, admin: Any
 ) -> None:
     theirs = TOTPDevice.objects.create(user=admin, name="Theirs", confirmed=True)
@@ -64,7 +64,10 @@ def test_pages__of_a_method_that_is_not_ones_own_are_404(
         f"{SECURITY_INFO}methods/passkey/%F0%9F%94%91/{page}",
     ):
         response = getattr(passkey_client, method)(path, {"name": "Mine"})
-        assert response.status_code == 404, path
+        if method == "get":
+            assert response.status_code == 404, path
+        else:  # one's own that is gone already looks the same
+            assert response.headers["Location"] == f"{SECURITY_INFO}?notice=method_gone", path
     theirs.refresh_from_db()
     assert theirs.name == "Theirs"
 
@@ -197,7 +200,28 @@ def test_remove__asks_and_removes(passkey_client: Client, app: TOTPDevice) -> No
     response = passkey_client.post(page_of("totp", app, "remove/"), follow=True)
     assert "Removed." in text_of(response)
     assert "Phone" not in text_of(response)
-    assert passkey_client.post(page_of("totp", app, "remove/")).status_code == 404
+
+
+@pytest.mark.parametrize("page", ["remove/", "lost/"])
+def test_pages__a_button_pressed_twice_says_that_it_is_done(page: str, passkey_client: Client, app: TOTPDevice) -> None:
+    passkey_client.post(page_of("totp", app, page))
+    response = passkey_client.post(page_of("totp", app, page), follow=True)
+    assert "That method is not here any more." in text_of(response)
+
+
+def test_remove__of_the_last_strong_method_warns_that_a_password_is_left(
+    passkey_client: Client, robin: Any, key: WebAuthnCredential, app: TOTPDevice
+) -> None:
+    robin.set_password(PASSWORD)
+    robin.save()
+    browser = Client()
+    browser.post("/account/sign-in/", {"upn": robin.upn, "password": PASSWORD})
+    browser.post("/account/sign-in/verify/", {"code": f"{totp(app.bin_key):06d}"})
+    warning = "Then only your password protects your account"
+    assert warning not in text_of(browser.get(page_of("totp", app, "remove/")))
+    key.delete()
+    assert warning in text_of(browser.get(page_of("totp", app, "remove/")))
+    assert "Removed." in text_of(browser.post(page_of("totp", app, "remove/"), follow=True))
 
 
 def test_remove__of_the_only_way_to_sign_in_is_refused_with_the_reason(
@@ -219,9 +243,13 @@ def test_remove__of_a_password_keeps_this_session_and_no_other(
     here, there = Client(), Client()
     for browser in (here, there):
         assert ceremony(browser, passkey).status_code == 200
+    asked = here.get(f"{SECURITY_INFO}methods/password/password/remove/")
+    assert "are signed out everywhere else" in text_of(asked)
     response = here.post(f"{SECURITY_INFO}methods/password/password/remove/", follow=True)
     assert "Removed." in text_of(response)
     assert here.get("/members/").status_code == 200
+    assert SignIn.objects.filter(ended_reason="password_changed").exists()  # at once, and their tokens with them
+    assert SignIn.objects.filter(ended_at=None, pass_id=None).count() == 1
     assert there.get("/members/").status_code == 302
 
 
@@ -278,6 +306,53 @@ def test_lost__shows_what_came_by_it_and_takes_only_what_is_ticked(
 
     assert set(WebAuthnCredential.objects.values_list("pk", flat=True)) == {mine.pk}
     assert TOTPDevice.objects.filter(pk=app.pk).exists()  # it did not come by it: ticking it does nothing
+
+
+def test_lost__of_what_one_did_not_add_offers_to_sign_out_whoever_did(
+    passkey: SoftAuthenticator, robin: Any, key: Any, issue: Callable[..., Any]
+) -> None:
+    """Somebody found a laptop open, and added two passkeys of theirs: they hold a session that nothing else ends."""
+    laptop = Client(HTTP_USER_AGENT="Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
+    assert ceremony(laptop, passkey).status_code == 200
+    for _ in range(2):
+        assert register_passkey(laptop, SoftAuthenticator()).status_code == 200
+    theirs = WebAuthnCredential.objects.exclude(pk=key.pk).order_by("pk")
+    phone = Client()
+    phone.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": issue(robin).passcode})
+
+    asked = text_of(phone.get(page_of("passkey", theirs[0], "lost/")))
+    assert "It was added on Firefox on Linux, from the address 127.0.0.1." in asked
+    assert f"What else they added is removed as well: {theirs[1].name}." in asked
+    phone.post(page_of("passkey", theirs[0], "lost/"), {"disown": "1"})
+
+    assert laptop.get("/members/").status_code == 302
+    assert list(WebAuthnCredential.objects.all()) == [key]
+    assert phone.get(SECURITY_INFO).status_code == 200
+
+
+def test_lost__of_what_one_has_just_added_here_does_not_ask_who_did(holder_client: Client, robin: Any) -> None:
+    assert register_passkey(holder_client, SoftAuthenticator()).status_code == 200
+    added = WebAuthnCredential.objects.get(user=robin)
+    assert "Did you add it yourself?" not in text_of(holder_client.get(page_of("passkey", added, "lost/")))
+    holder_client.post(page_of("passkey", added, "lost/"), {"disown": "1"})
+    assert holder_client.get(SECURITY_INFO).status_code == 200  # nobody signs themselves out so
+
+
+def test_lost__of_a_password_counts_every_other_session(
+    passkey_client: Client, passkey: SoftAuthenticator, robin: Any
+) -> None:
+    robin.set_password(PASSWORD)
+    robin.save()
+    here, there = Client(), Client()
+    for browser in (here, there):
+        assert ceremony(browser, passkey).status_code == 200
+    SignIn.objects.exclude(ended_at=None).delete()
+    count = SignIn.objects.filter(ended_at=None, pass_id=None).count() - 1
+    asked = here.get(f"{SECURITY_INFO}methods/password/password/lost/")
+    assert asked.context["elsewhere"] == count
+    here.post(f"{SECURITY_INFO}methods/password/password/lost/")
+    assert AuditEvent.objects.get(kind="method_lost").detail["ended"] == count
+    assert SignIn.objects.filter(ended_at=None, pass_id=None).count() == 1
 
 
 # Do you still have these?
