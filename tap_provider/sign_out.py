@@ -18,7 +18,16 @@ from django.utils.translation import gettext_lazy as _
 from . import audit, registration_session, signals
 from .exceptions import SignInNotFound
 from .models import AuditEvent, SignIn
-from .sign_in import end_sign_ins, hold_user, sign_in_of_session, with_user
+from .sign_in import (
+    Client,
+    can_rotate,
+    end_sign_ins,
+    hold_user,
+    put_in_session,
+    replace_sign_in,
+    sign_in_of_session,
+    with_user,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -26,7 +35,6 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
-    from .sign_in import Client
 
 MOST_LISTED = 200
 
@@ -113,7 +121,14 @@ def leave(request: HttpRequest, *, now: datetime) -> None:
         logout(request)
 
 
-def stay(request: HttpRequest) -> None:
-    """Stay signed in here when everything else has ended: a copy of this session's cookie is no way in either."""
+def stay(request: HttpRequest, *, now: datetime) -> None:
+    """Stay signed in here when everything else has ended: a copy of this session's cookie is no way in either.
+
+    A session that is kept in the cookie itself gets another sign-in, as the old cookie cannot be made worthless.
+    """
+    current = sign_in_of_session(request)
+    if current is not None and not can_rotate(request.session):
+        reason = SignIn.EndedReason.SIGNED_OUT_EVERYWHERE
+        put_in_session(request, replace_sign_in(current, reason=reason, client=Client.of(request), now=now))
     request.session.cycle_key()
     rotate_token(request)

@@ -16,11 +16,10 @@ from ..hooks import get_hooks
 from ..models import Level, SignIn
 from ..sign_in import (
     Client,
-    begin_sign_in,
     can_rotate,
-    end_sign_in,
     put_in_session,
     renew_sign_in,
+    replace_sign_in,
     sign_in_of_session,
 )
 from ..throttle import count_attempt, take_back
@@ -119,9 +118,8 @@ def step_up(request: HttpRequest, *, kind: MethodKind, form: Form, now: datetime
     }
     if not can_rotate(request.session):
         # A copy of the old cookie would rise with it: another sign-in takes its place.
-        end_sign_in(sign_in, reason=SignIn.EndedReason.SIGNED_IN_ANEW, now=now)
-        started_at = sign_in.signed_in_at  # a step-up is no new sign-in
-        sign_in = begin_sign_in(user=user, authenticated_at=now, signed_in_at=started_at, now=now, **told)
+        reason = SignIn.EndedReason.SIGNED_IN_ANEW
+        sign_in = replace_sign_in(sign_in, reason=reason, authenticated_at=now, now=now, **told)
         put_in_session(request, sign_in)
     elif not renew_sign_in(sign_in, now=now, is_step_up=True, **told):
         raise SignInRefused(_("Sign in first."), code="not_signed_in")

@@ -9,12 +9,13 @@ end        ending one or many
 """
 
 from .begin import (
-    Client,
     adopt_session,
     begin_sign_in,
     hold_user,
     renew_sign_in,
+    replace_sign_in,
 )
+from .client import Client
 from .end import (
     end_before_deletion,
     end_overdue_sign_ins,
@@ -51,6 +52,7 @@ __all__ = [
     "of_pass",
     "put_in_session",
     "renew_sign_in",
+    "replace_sign_in",
     "sign_in_ending",
     "sign_in_of_session",
     "with_user",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import get_user_model
 from django.db import connections, router, transaction
 
 from .. import audit, signals
-from ..hooks import get_hooks
 from ..models import AuditEvent, Level, SignIn, SignInMethod
+from .client import Client
+from .end import end_sign_in
 from .session import put_in_session
 
 if TYPE_CHECKING:
@@ -20,18 +20,7 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
-
-@dataclass(frozen=True)
-class Client:
-    """Where a request came from, as far as the record wants to know."""
-
-    address: str | None = None
-    user_agent: str = ""
-
-    @classmethod
-    def of(cls, request: HttpRequest) -> Client:
-        agent = request.META.get("HTTP_USER_AGENT", "").replace("\x00", "")
-        return cls(address=get_hooks().client_address(request), user_agent=agent[:256])
+_KEPT = ("authenticated_at", "signed_in_at", "deadline", "pass_id")
 
 
 def begin_sign_in(
@@ -107,6 +96,21 @@ def renew_sign_in(
         )
         signals.send_after_commit(signals.sign_in_renewed, sender=SignIn, sign_in=sign_in)
     return True
+
+
+def replace_sign_in(
+    sign_in: SignIn, *, reason: SignIn.EndedReason, client: Client, now: datetime, **told: Any
+) -> SignIn:
+    """End a sign-in, and begin one in its place, the same but for what is `told` (arguments of `begin_sign_in`).
+
+    For sessions that are kept in the cookie itself, where a copy of the old one would stay as good. What relying
+    parties hold of the old sign-in ends with it.
+    """
+    same = {name: getattr(sign_in, name) for name in ("user", "methods", "amr", *_KEPT)}
+    same |= {"level": Level(sign_in.level), "used": list(sign_in.used_methods.values_list("kind", "method_id"))}
+    with transaction.atomic():
+        end_sign_in(sign_in, reason=reason, now=now)
+        return begin_sign_in(**{**same, **told}, client=client, now=now)
 
 
 def _note_used(sign_in: SignIn, used: Sequence[tuple[str, str]]) -> None:

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from .. import audit, signals
 from ..models import AuditEvent, SignIn
-from .begin import Client
+from .client import Client
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -69,7 +69,7 @@ def sign_out_everywhere(request: HttpRequest) -> HttpResponse:
         except SignInNotFound:  # somebody else was faster, and this one is over
             return lead_to("security_info", request)
         if keep:
-            verbs.stay(request)
+            verbs.stay(request, now=now)
         else:
             verbs.leave(request, now=now)
         return lead_to("security_info" if keep else "sign_in", request, notice="signed_out_everywhere")

@@ -215,6 +215,29 @@ def test_everywhere__a_copy_of_this_browsers_cookie_is_no_way_in(browser: Client
     assert abs(browser.session.get_expiry_age() - before) < 60
 
 
+@pytest.mark.parametrize("kind", ["full", "registration-only"])
+def test_everywhere__a_copy_of_a_cookie_that_holds_the_session_is_none_either(
+    settings: Any, kind: str, robin: Any, issue: Any, sign_in_with_pass: Any
+) -> None:
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+    browser, thief = Client(), Client()
+    if kind == "full":
+        browser.force_login(robin)
+    else:
+        sign_in_with_pass(robin.upn, issue(robin).passcode, browser)
+    before = SignIn.objects.get(ended_at=None)
+    thief.cookies["sessionid"] = browser.cookies["sessionid"].value
+    assert thief.get(SECURITY_INFO).status_code == 200
+
+    browser.post(EVERYWHERE, {"here": "stay"})
+
+    assert thief.get(SECURITY_INFO).status_code == 302
+    assert browser.get(SECURITY_INFO).status_code == 200
+    after = SignIn.objects.get(ended_at=None)
+    for fact in ("methods", "amr", "level", "authenticated_at", "signed_in_at", "deadline", "pass_id"):
+        assert getattr(after, fact) == getattr(before, fact), fact
+
+
 @pytest.mark.parametrize("choice", [{}, {"here": ""}, {"here": "perhaps"}, {"here": "\x00"}], ids=str)
 def test_everywhere__without_a_choice_asks_again(browser: Client, robin: Any, choice: dict[str, str]) -> None:
     other = begin(robin)
