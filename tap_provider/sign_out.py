@@ -129,6 +129,8 @@ def stay(request: HttpRequest, *, now: datetime) -> None:
     current = sign_in_of_session(request)
     if current is not None and not can_rotate(request.session):
         reason = SignIn.EndedReason.SIGNED_OUT_EVERYWHERE
-        put_in_session(request, replace_sign_in(current, reason=reason, client=Client.of(request), now=now))
+        replacing = replace_sign_in(current, reason=reason, client=Client.of(request), now=now)
+        if replacing is not None:
+            put_in_session(request, replacing)
     request.session.cycle_key()
     rotate_token(request)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 
@@ -16,7 +15,7 @@ from .. import audit, signals
 from ..exceptions import ChangeRefused, MethodNotFound
 from ..models import AuditEvent, RegisteredMethod, SignIn
 from ..policy import resolve_policy
-from ..sign_in import Client, end_sign_ins
+from ..sign_in import Client, end_sign_ins, hold_user
 from .own import own_methods
 from .provenance import origin_of, registered_by, sign_ins_made_with
 from .registration import end_with_change, guard_registration
@@ -144,7 +143,7 @@ def _guard(sign_in: SignIn, *, now: datetime) -> ResolvedPolicy:
 
 
 def _lock(user: Any) -> None:
-    get_user_model()._default_manager.select_for_update().filter(pk=user.pk).values_list("pk", flat=True).first()
+    hold_user(user)
     user.refresh_from_db(fields=["password"])  # which may have gone since the user was read, and is asked for below
 
 

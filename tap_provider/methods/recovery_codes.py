@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from django import forms
-from django.contrib.auth import get_user_model
 from django.contrib.auth.decorators import login_not_required
-from django.db import connections, router, transaction
+from django.db import transaction
 from django.http import HttpResponseRedirect
 from django.shortcuts import render
 from django.template.loader import render_to_string
@@ -34,7 +33,7 @@ from ..hooks import get_hooks
 from ..models import RecoveryCode, SignIn
 from ..passcode import fold_passcode, generate_passcode, group_passcode, hash_alike
 from ..policy import resolve_policy
-from ..sign_in import Client, sign_in_of_session
+from ..sign_in import Client, hold_user, sign_in_of_session
 from .kinds import Factor, Method, MethodKind, UsedMethod
 from .password import USED_PASSWORD
 from .registration import guard_kind, guard_offered, guard_registration, record_registration
@@ -141,6 +140,9 @@ class RecoveryCodesKind(MethodKind):
             )
         ]
 
+    def has(self, user: Any, method_id: str) -> bool:
+        return method_id == ID and RecoveryCode.objects.filter(user=user).exists()  # the last one may just be used up
+
     def remove(self, user: Any, method_id: str) -> bool:
         return method_id == ID and bool(RecoveryCode.objects.filter(user=user).delete()[0])
 
@@ -182,7 +184,7 @@ def make_codes(*, sign_in: SignIn, now: datetime, address: str | None) -> NewCod
     salt = hasher.salt()
     hashes = [hasher.encode(code, salt) for code in new.codes]
     with transaction.atomic():
-        _lock(user)
+        hold_user(user)  # two sets made at once are made one after the other, or both would stay
         old = RecoveryCode.objects.filter(user=user)
         if old.filter(created_at__gt=now).exists():  # a button pressed twice: what was asked for last is what is shown
             raise RegistrationNotAllowed(_("Newer codes were made meanwhile."), code="newer_codes")
@@ -214,13 +216,6 @@ def _codes_of(user: Any) -> QuerySet[RecoveryCode]:
 def _fold(typed: str) -> str:
     code = fold_passcode(typed)
     return code if len(code) == SYMBOLS else ""
-
-
-def _lock(user: Any) -> None:
-    # Two sets made at once are made one after the other, or both would stay. Foreign keys are not kept out (`no_key`).
-    people = get_user_model()._default_manager
-    no_key = connections[router.db_for_write(people.model)].features.has_select_for_no_key_update
-    people.select_for_update(no_key=no_key).get(pk=user.pk)
 
 
 @page

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from ..conf import settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .kinds import MethodKind, UsedMethod
 
 _kinds: dict[str, MethodKind] = {}
@@ -25,6 +27,12 @@ def all_kinds() -> list[MethodKind]:
 def find_kind(slug: str) -> MethodKind | None:
     """Return the kind of this slug, if the site has it."""
     return _kinds.get(slug)
+
+
+def are_registered(user: Any, used: Iterable[UsedMethod]) -> bool:
+    """Tell whether the user still has each of these methods, as far as they are such as one has. One query each."""
+    kinds = ((find_kind(method.kind), method.method_id) for method in used if method.method_id)
+    return all(kind.has(user, method_id) for kind, method_id in kinds if kind is not None and kind.is_held)
 
 
 def registrable_kinds() -> list[MethodKind]:

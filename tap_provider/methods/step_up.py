@@ -8,6 +8,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
@@ -23,7 +24,7 @@ from ..sign_in import (
     sign_in_of_session,
 )
 from ..throttle import count_attempt, take_back
-from .full_session import OTP_DEVICE_KEY, record_refusal
+from .full_session import OTP_DEVICE_KEY, guard_registered, record_refusal
 from .kinds import amr_of, keys_of, level_of
 from .password import USED_PASSWORD
 from .registration import is_fresh
@@ -116,18 +117,27 @@ def step_up(request: HttpRequest, *, kind: MethodKind, form: Form, now: datetime
         "used": keys_of(both),
         "client": client,
     }
-    if not can_rotate(request.session):
-        # A copy of the old cookie would rise with it: another sign-in takes its place.
-        reason = SignIn.EndedReason.SIGNED_IN_ANEW
-        sign_in = replace_sign_in(sign_in, reason=reason, authenticated_at=now, now=now, **told)
-        put_in_session(request, sign_in)
-    elif not renew_sign_in(sign_in, now=now, is_step_up=True, **told):
+    with transaction.atomic():
+        guard_registered(user, [used])
+        raised = _raise(request, sign_in, told, now=now)
+    if raised is None:
         raise SignInRefused(_("Sign in first."), code="not_signed_in")
     request.session.cycle_key()
     device = getattr(user, "otp_device", None)
     if device is not None:
         request.session[OTP_DEVICE_KEY] = device.persistent_id  # as django-otp's own receiver marks a login
-    return sign_in
+    return raised
+
+
+def _raise(request: HttpRequest, sign_in: SignIn, told: dict[str, Any], *, now: datetime) -> SignIn | None:
+    if can_rotate(request.session):
+        return sign_in if renew_sign_in(sign_in, now=now, is_step_up=True, **told) else None
+    # A copy of the old cookie would rise with it: another sign-in takes its place.
+    reason = SignIn.EndedReason.SIGNED_IN_ANEW
+    replacing = replace_sign_in(sign_in, reason=reason, authenticated_at=now, now=now, **told)
+    if replacing is not None:
+        put_in_session(request, replacing)
+    return replacing
 
 
 def _highest(levels: Iterable[Level]) -> Level:

@@ -10,7 +10,7 @@ from django.db import connections, router, transaction
 from .. import audit, signals
 from ..models import AuditEvent, Level, SignIn, SignInMethod
 from .client import Client
-from .end import end_sign_in
+from .end import end_sign_ins
 from .session import put_in_session
 
 if TYPE_CHECKING:
@@ -99,18 +99,28 @@ def renew_sign_in(
 
 
 def replace_sign_in(
-    sign_in: SignIn, *, reason: SignIn.EndedReason, client: Client, now: datetime, **told: Any
-) -> SignIn:
+    sign_in: SignIn,
+    *,
+    reason: SignIn.EndedReason,
+    client: Client,
+    now: datetime,
+    used: Sequence[tuple[str, str]] = (),
+    **told: Any,
+) -> SignIn | None:
     """End a sign-in, and begin one in its place, the same but for what is `told` (arguments of `begin_sign_in`).
+
+    None if it has ended already. What it was made with stays noted, and `used` besides.
 
     For sessions that are kept in the cookie itself, where a copy of the old one would stay as good. What relying
     parties hold of the old sign-in ends with it.
     """
     same = {name: getattr(sign_in, name) for name in ("user", "methods", "amr", *_KEPT)}
-    same |= {"level": Level(sign_in.level), "used": list(sign_in.used_methods.values_list("kind", "method_id"))}
+    facts: dict[str, Any] = {**same, "level": Level(sign_in.level), **told}
+    before = sign_in.used_methods.values_list("kind", "method_id")
     with transaction.atomic():
-        end_sign_in(sign_in, reason=reason, now=now)
-        return begin_sign_in(**{**same, **told}, client=client, now=now)
+        if not end_sign_ins([sign_in], reason=reason, now=now):
+            return None
+        return begin_sign_in(**facts, used=sorted({*before, *used}), client=client, now=now)
 
 
 def _note_used(sign_in: SignIn, used: Sequence[tuple[str, str]]) -> None:

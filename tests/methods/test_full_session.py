@@ -10,7 +10,7 @@ from django.contrib.auth import authenticate, login, logout
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.signals import user_logged_in, user_login_failed
 from django.contrib.sessions.backends.db import SessionStore
-from django.db import connection
+from django.db import OperationalError, connection, transaction
 from django.http import HttpRequest, QueryDict
 from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
@@ -23,9 +23,12 @@ from tap_provider.methods.full_session import (
     PENDING_KEY,
     awaited_user,
     second_factor_kinds,
+    sign_in,
     sign_in_with_password,
     sign_in_with_second_factor,
 )
+from tap_provider.methods.kinds import Factor, UsedMethod
+from tap_provider.methods.password import USED_PASSWORD
 from tap_provider.methods.totp import TotpKind
 from tap_provider.models import AuditEvent, Level, SignIn
 from tap_provider.redeem import redeem_pass
@@ -33,7 +36,7 @@ from tap_provider.sign_in import SESSION_KEY, begin_sign_in, end_sign_in, renew_
 from tap_provider.sign_in import Client as WhereFrom
 from tap_provider.signals import sign_in_begun, sign_in_ended, sign_in_renewed
 
-from ..conftest import HOUR, MINUTE, NOW
+from ..conftest import HOUR, MINUTE, NOW, all_at_once
 from .test_totp import PASSWORD, SIGN_IN, VERIFY, app, awaiting_client, code_of
 
 __all__ = ["app", "awaiting_client"]  # fixtures
@@ -210,11 +213,11 @@ def test_renew_sign_in__renews_neither_what_has_ended_nor_what_a_pass_opened(rob
     )
     end_sign_in(ended, reason=SignIn.EndedReason.SIGNED_OUT, now=NOW)
     told = {"methods": ["passkey"], "amr": ["hwk"], "level": Level.PHISHING_RESISTANT, "client": WhereFrom()}
-    for sign_in in (by_pass, ended):
-        assert not renew_sign_in(sign_in, **told, now=NOW + MINUTE)
-        sign_in.refresh_from_db()
-        assert sign_in.authenticated_at == NOW
-        assert "passkey" not in sign_in.methods
+    for each in (by_pass, ended):
+        assert not renew_sign_in(each, **told, now=NOW + MINUTE)
+        each.refresh_from_db()
+        assert each.authenticated_at == NOW
+        assert "passkey" not in each.methods
     assert not AuditEvent.objects.filter(kind=AuditEvent.Kind.SIGN_IN_RENEWED).exists()
 
 
@@ -528,3 +531,47 @@ def test_sign_in_with_second_factor__takes_no_form_that_is_not_valid(
     with pytest.raises(SignInRefused) as refused:
         sign_in_with_second_factor(request, user=robin, kind=kind, form=form, now=timezone.now())
     assert refused.value.code == "code_not_accepted"
+
+
+# A method that is lost at the very moment.
+
+
+USED_APP = UsedMethod(kind="totp", amr=("otp",), factors=frozenset({Factor.POSSESSION}), method_id="1")
+
+
+def test_sign_in__with_a_method_that_has_just_gone_is_refused(known: Any, make_request: Callable[..., Any]) -> None:
+    """Its loss ends what was made with it, and looks no further: what begins afterwards would live on."""
+    request = make_request()
+    with pytest.raises(SignInRefused) as refused:
+        sign_in(request, known, used=[USED_PASSWORD, USED_APP], backend=MODEL_BACKEND)
+    assert refused.value.code == "method_gone"
+    assert not SignIn.objects.exists()
+    assert dict(request.session) == {}
+
+
+def test_sign_in__asks_only_for_methods_that_one_has(known: Any, make_request: Callable[..., Any]) -> None:
+    """A password may be a directory's, of which nothing is registered here."""
+    known.set_unusable_password()
+    known.save()
+    sign_in(make_request(), known, used=[USED_PASSWORD], backend=MODEL_BACKEND)
+    assert SignIn.objects.get().methods == ["password"]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="transactions come one after the other there")
+def test_sign_in__lets_no_method_go_while_it_begins(known: Any, make_request: Callable[..., Any]) -> None:
+    users, outcomes = type(known)._default_manager, []
+
+    def lock() -> None:
+        with transaction.atomic():
+            users.select_for_update(nowait=True).get(pk=known.pk)
+
+    class Session(SessionStore):
+        def cycle_key(self) -> None:
+            outcomes.extend(all_at_once(lock))  # as whoever loses a method does
+            super().cycle_key()
+
+    request = make_request()
+    request.session = Session()
+    sign_in(request, known, used=[USED_PASSWORD], backend=MODEL_BACKEND)
+    assert [type(outcome) for outcome in outcomes] == [OperationalError]

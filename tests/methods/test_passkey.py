@@ -583,3 +583,23 @@ def test_texts__are_served_to_everybody(client: Client, db: None) -> None:
     response = client.get("/account/methods/passkey/texts.js")
     assert response.status_code == 200
     assert response["Content-Type"].startswith("text/javascript")
+
+
+class LosingBackend(PasskeyBackend):
+    """Loses the passkey between its answer and the session: what another browser may do at that moment."""
+
+    def authenticate(self, request: Any, webauthn_credential: Any = None) -> Any:  # type: ignore[override]
+        user = super().authenticate(request, webauthn_credential=webauthn_credential)
+        WebAuthnCredential.objects.all().delete()
+        return user
+
+
+def test_sign_in__with_a_passkey_that_is_lost_at_that_moment_is_refused(
+    passkey: SoftAuthenticator, settings: Any
+) -> None:
+    settings.AUTHENTICATION_BACKENDS = ["tests.methods.test_passkey.LosingBackend"]
+    browser = Client()
+    response = sign_in_with_passkey(browser, passkey)
+    assert response.status_code == 404
+    assert response.headers["Unknown-Credential"].startswith("localhost ")
+    assert SESSION_KEY not in browser.session
