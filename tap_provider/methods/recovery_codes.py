@@ -28,12 +28,13 @@ from django.views.decorators.http import require_http_methods
 
 from ..conf import settings
 from ..decorators import page, registration_session_allowed
-from ..exceptions import RegistrationNotAllowed
+from ..exceptions import RegistrationNotAllowed, TooManyAttempts
 from ..hooks import get_hooks
 from ..models import RecoveryCode, SignIn
 from ..passcode import fold_passcode, generate_passcode, group_passcode, hash_alike
 from ..policy import resolve_policy
 from ..sign_in import Client, hold_user, sign_in_of_session
+from ..throttle import count_attempt
 from .kinds import Factor, Method, MethodKind, UsedMethod
 from .password import USED_PASSWORD
 from .registration import guard_kind, guard_offered, guard_registration, record_registration
@@ -171,13 +172,14 @@ class RecoveryCodesKind(MethodKind):
 def make_codes(*, sign_in: SignIn, now: datetime, address: str | None) -> NewCodes:
     """Replace the codes of this sign-in's user by ten new ones, and record that.
 
-    Raises RegistrationNotAllowed; then the old ones stay.
+    Raises RegistrationNotAllowed or TooManyAttempts; then the old ones stay.
     """
     user, kind = sign_in.user, find_kind(RecoveryCodesKind.slug)
     guard_registration(sign_in=sign_in, policy=resolve_policy(user), now=now)
     guard_offered(kind)
     assert kind is not None  # noqa: S101 that is what was guarded
     guard_kind(kind, sign_in)
+    count_attempt(purpose="recovery codes", upn=get_hooks().get_upn(user), address=address, now=now)  # ten hashes each
     # Hashed outside the transaction, which on SQLite everybody else waits for.
     new = NewCodes(made_at=now, codes=tuple(generate_passcode(SYMBOLS) for _number in range(COUNT)))
     hasher = settings.passcode_hasher
@@ -238,6 +240,8 @@ def show_new_codes(request: HttpRequest) -> HttpResponse:
         new = make_codes(sign_in=current, now=timezone.now(), address=Client.of(request).address)
     except RegistrationNotAllowed:
         return _to("security_info", **travelling)  # which says why
+    except TooManyAttempts:
+        return _to("security_info", notice="too_many", **travelling)
     upn = get_hooks().get_upn(current.user)
     context = {"codes": new.for_reading, "made_at": new.made_at, "upn": upn, "site": request.get_host()}
     text = render_to_string("tap_provider/methods/recovery_codes.txt", context)

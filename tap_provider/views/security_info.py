@@ -48,6 +48,7 @@ NOTICES = {
     "removed",
     "lost",
     "method_gone",
+    "too_many",
     "sign_in_ended",
     "sign_in_gone",
     "signed_out_everywhere",

@@ -22,7 +22,7 @@ from django.utils import timezone
 from django.views.debug import ExceptionReporter
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from tap_provider.exceptions import RegistrationNotAllowed
+from tap_provider.exceptions import RegistrationNotAllowed, TooManyAttempts
 from tap_provider.issue import revoke_pass
 from tap_provider.methods import recovery_codes
 from tap_provider.methods.full_session import second_factor_kinds
@@ -140,8 +140,8 @@ def test_make_codes__are_ten_of_eighty_bits_in_the_alphabet_of_passcodes(codes: 
 
 
 def test_make_codes__every_place_of_a_code_is_random(known: Any) -> None:
-    made = [code for _again in range(20) for code in make(known).codes]
-    assert len(set(made)) == 200
+    made = [code for _again in range(10) for code in make(known).codes]
+    assert len(set(made)) == 100
     assert all(len({code[place] for code in made}) > 20 for place in range(SYMBOLS))
 
 
@@ -258,6 +258,26 @@ def test_make_codes__made_at_once_one_set_stays(known: Any) -> None:
     assert RecoveryCode.objects.filter(user=known).count() == COUNT
     whole = [new for new in outcomes if all(spend(known, code) for code in new.codes)]
     assert len(whole) == 1
+
+
+def test_make_codes__so_often_is_refused_before_anything_is_hashed(known: Any, hasher: Any) -> None:
+    """Ten hashes each: whoever holds the button down would keep the machine from everybody else."""
+    sign_in = strong_sign_in(known)
+    for second in range(10):
+        made = make_codes(sign_in=sign_in, now=NOW + timedelta(seconds=second), address=None)
+    hasher.computed.clear()
+    with pytest.raises(TooManyAttempts):
+        make_codes(sign_in=sign_in, now=NOW + timedelta(seconds=11), address=None)
+    assert hasher.computed == []
+    assert spend(known, made.codes[0])
+
+
+def test_page__of_too_many_sets_says_so(holder_client: Client, known: Any) -> None:
+    for _time in range(10):
+        assert holder_client.post(MAKE).status_code == 200
+    response = holder_client.post(MAKE, follow=True)
+    assert response.redirect_chain == [("/account/security-info/?notice=too_many", 302)]
+    assert "too many attempts" in response.content.decode()
 
 
 # Spending one.
