@@ -35,9 +35,9 @@ class TapProviderConfig(AppConfig):
         checks.register_all()
         for app, path in OPTIONAL_KINDS.items():
             if apps.is_installed(app):
-                registry.register(import_string(path)())
-        registry.register(recovery_codes.RecoveryCodesKind())
-        registry.register(password.PasswordKind())
+                registry.register_ours(import_string(path)())
+        registry.register_ours(recovery_codes.RecoveryCodesKind())
+        registry.register_ours(password.PasswordKind())
         user_logged_in.connect(full_session.record_login, dispatch_uid="tap_provider.record_login")
         user_logged_out.connect(full_session.record_logout, dispatch_uid="tap_provider.record_logout")
         post_save.connect(

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 LONGEST_NAME = 60
 
+_MANAGED_ELSEWHERE = _("It is managed elsewhere: where you change it, or at your help desk.")
+
 
 def clean_name(typed: str) -> str:
     """Return the name as it is kept: printable, white space folded, at most `LONGEST_NAME` characters, or ""."""
@@ -43,6 +45,7 @@ def rename_method(*, sign_in: SignIn, own: OwnMethod, name: str, client: Client,
     """Give a method another name. Raises RegistrationNotAllowed, ChangeRefused or MethodNotFound."""
     _guard(sign_in, now=now)
     cleaned = clean_name(name)
+    _guard_ours(own)
     if not own.kind.has_names or not cleaned:
         raise ChangeRefused(_("Enter a name."), code="no_name")
     with transaction.atomic():
@@ -61,7 +64,7 @@ def remove_method(*, sign_in: SignIn, own: OwnMethod, client: Client, now: datet
         _lock(sign_in.user)  # or two that are removed at once would each take the other for what is left
         reason = why_not_remove(own, sign_in.user, policy)
         if reason is not None:
-            raise ChangeRefused(reason, code="last_method")
+            raise ChangeRefused(reason, code="stays")
         _remove(sign_in, own, now=now)
         _record(AuditEvent.Kind.METHOD_REMOVED, sign_in, own, client=client, now=now)
         signals.send_after_commit(
@@ -88,9 +91,11 @@ def lose_method(
 
     This one may be among them. `also` are methods that came by such sign-ins and that the user does not know: they go
     the same way. `is_disowned`: the user did not even add it. Then the sign-in by which it came ends too, and goes with
-    all else that came by it, unless it is this very one. Raises RegistrationNotAllowed or MethodNotFound.
+    all else that came by it, unless it is this very one. Raises RegistrationNotAllowed, ChangeRefused or
+    MethodNotFound.
     """
     _guard(sign_in, now=now)
+    _guard_ours(own)
     user, reason = sign_in.user, SignIn.EndedReason.METHOD_LOST
     ended = 0
     with transaction.atomic():
@@ -119,6 +124,8 @@ def lose_method(
 
 def why_not_remove(own: OwnMethod, user: Any, policy: ResolvedPolicy) -> _StrOrPromise | None:
     """Tell why this method stays unless it is lost: its user would be locked out, or have less than the policy asks."""
+    if own.method.is_managed_elsewhere:
+        return _MANAGED_ELSEWHERE
     others = [other for other in own_methods(user) if other.key != own.key]
     if _signs_in(own.kind) and not any(_signs_in(other.kind) for other in others):
         return _("It is your only way to sign in. Add another one first.")
@@ -140,6 +147,11 @@ def _guard(sign_in: SignIn, *, now: datetime) -> ResolvedPolicy:
     policy = resolve_policy(sign_in.user)
     guard_registration(sign_in=sign_in, policy=policy, now=now)
     return policy
+
+
+def _guard_ours(own: OwnMethod) -> None:
+    if own.method.is_managed_elsewhere:
+        raise ChangeRefused(_MANAGED_ELSEWHERE, code="managed_elsewhere")
 
 
 def _lock(user: Any) -> None:

@@ -43,6 +43,7 @@ class Method:
     created_at: datetime | None = None
     last_used_at: datetime | None = None
     detail: _StrOrPromise = ""  # what else a page says of it: how many are left, say
+    is_managed_elsewhere: bool = False  # it counts, and is neither named nor removed here: a directory's password
 
 
 @dataclass(frozen=True)

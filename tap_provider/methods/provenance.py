@@ -67,7 +67,8 @@ def to_ask_about(own: Iterable[OwnMethod], sign_in: SignIn) -> list[OwnMethod]:
         return []
     rows = RegisteredMethod.objects.filter(user=sign_in.user, sign_in_id=sign_in.pk)
     new = set(rows.values_list("kind", "method_id"))
-    return [one for one in own if one.kind.is_held and one.key not in new] if new else []
+    ours = [one for one in own if one.kind.is_held and not one.method.is_managed_elsewhere]
+    return [one for one in ours if one.key not in new] if new else []
 
 
 def origin_of(own: OwnMethod, sign_in: SignIn) -> SignIn | None:

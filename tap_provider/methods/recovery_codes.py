@@ -38,7 +38,7 @@ from ..throttle import count_attempt
 from .kinds import Factor, Method, MethodKind, UsedMethod
 from .password import USED_PASSWORD
 from .registration import guard_kind, guard_offered, guard_registration, record_registration
-from .registry import find_kind
+from .registry import find_kind, has_password
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,7 +149,7 @@ class RecoveryCodesKind(MethodKind):
 
     def why_not_register(self, user: Any, sign_in: SignIn) -> _StrOrPromise | None:
         # A password that only another backend knows, a directory's say, counts if this sign-in was made with it.
-        if not user.has_usable_password() and USED_PASSWORD.kind not in sign_in.methods:
+        if not has_password(user) and USED_PASSWORD.kind not in sign_in.methods:
             return _("Recovery codes are asked for after a password, and you have no password.")
         return None
 

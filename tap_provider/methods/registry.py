@@ -11,12 +11,19 @@ if TYPE_CHECKING:
 
     from .kinds import MethodKind, UsedMethod
 
+PASSWORD = "password"  # noqa: S105 the slug of that kind
+
 _kinds: dict[str, MethodKind] = {}
 
 
 def register(kind: MethodKind) -> None:
     """Add a kind; one of the same slug is replaced."""
     _kinds[kind.slug] = kind
+
+
+def register_ours(kind: MethodKind) -> None:
+    """Add a kind of this project's, unless the site has put one of its own in its place already."""
+    _kinds.setdefault(kind.slug, kind)
 
 
 def all_kinds() -> list[MethodKind]:
@@ -33,6 +40,12 @@ def are_registered(user: Any, used: Iterable[UsedMethod]) -> bool:
     """Tell whether the user still has each of these methods, as far as they are such as one has. One query each."""
     kinds = ((find_kind(method.kind), method.method_id) for method in used if method.method_id)
     return all(kind.has(user, method_id) for kind, method_id in kinds if kind is not None and kind.is_held)
+
+
+def has_password(user: Any) -> bool:
+    """Tell whether the user has a password, Django's or one that the site's kind knows of."""
+    kind = find_kind(PASSWORD)
+    return kind is not None and bool(kind.methods(user))
 
 
 def registrable_kinds() -> list[MethodKind]:

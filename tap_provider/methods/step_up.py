@@ -28,7 +28,7 @@ from .full_session import OTP_DEVICE_KEY, guard_registered, record_refusal
 from .kinds import amr_of, keys_of, level_of
 from .password import USED_PASSWORD
 from .registration import is_fresh
-from .registry import all_kinds
+from .registry import all_kinds, has_password
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,7 +64,7 @@ def reachable_by_step_up(sign_in: SignIn) -> Level:
 def reachable_by_signing_in(user: Any) -> Level:
     """Return the highest level that this user reaches by signing in anew with what they have registered."""
     levels = [kind.alone for kind in kinds_alone(user)]
-    if user.has_usable_password() and any(kind.second_factor_form(user) is not None for kind in all_kinds()):
+    if has_password(user) and any(kind.second_factor_form(user) is not None for kind in all_kinds()):
         levels.append(Level.MULTI_FACTOR)
     return _highest([Level.SINGLE_FACTOR, *levels])
 

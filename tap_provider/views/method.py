@@ -66,7 +66,8 @@ def _of_own_method(view: View) -> Callable[..., HttpResponse]:
 @_of_own_method
 def method(request: HttpRequest, current: SignIn, own: OwnMethod) -> HttpResponse:
     """Show one method, and give it another name."""
-    form = MethodNameForm(request.POST or None, initial={"name": own.method.name}) if own.kind.has_names else None
+    has_form = own.kind.has_names and not own.method.is_managed_elsewhere
+    form = MethodNameForm(request.POST or None, initial={"name": own.method.name}) if has_form else None
     if request.method == "POST" and form is not None and form.is_valid():
         try:
             rename_method(sign_in=current, own=own, name=form.cleaned_data["name"], **_told(request))
@@ -102,6 +103,8 @@ def remove(request: HttpRequest, current: SignIn, own: OwnMethod) -> HttpRespons
 @_of_own_method
 def lost(request: HttpRequest, current: SignIn, own: OwnMethod) -> HttpResponse:
     """Ask, then remove a lost method with everything that was done by it."""
+    if own.method.is_managed_elsewhere:
+        return lead_to("method", request, *own.key)  # which says so
     came_by_it = registered_with(own, request.user)
     ending = sign_ins_ended_with(own, current)
     is_this_one = any(sign_in.pk == current.pk for sign_in in ending)

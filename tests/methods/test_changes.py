@@ -257,7 +257,7 @@ def test_remove_method__keeps_the_only_way_to_sign_in(
     own = of(robin, "passkey", key)
     with pytest.raises(ChangeRefused) as refused:
         remove_method(sign_in=current, own=own, client=HERE, now=NOW)
-    assert refused.value.code == "last_method"
+    assert refused.value.code == "stays"
     assert WebAuthnCredential.objects.exists()
     make_key(robin, "Another")
     remove_method(sign_in=current, own=own, client=HERE, now=NOW)

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.utils import timezone
+from django_otp.plugins.otp_totp.models import TOTPDevice
 
+from tap_provider.exceptions import ChangeRefused
+from tap_provider.methods import registry
+from tap_provider.methods.changes import lose_method, remove_method, rename_method
+from tap_provider.methods.kinds import Method
+from tap_provider.methods.own import own_method
 from tap_provider.methods.password import PENDING_KEY, PasswordKind
-from tap_provider.models import AuditEvent, SignIn
+from tap_provider.methods.step_up import reachable_by_signing_in
+from tap_provider.models import AuditEvent, Level, SignIn
 from tap_provider.policy import change_policy
-from tap_provider.sign_in import SESSION_KEY
+from tap_provider.sign_in import SESSION_KEY, find_sign_in
+from tap_provider.sign_in import Client as WhereFrom
 
 ADD = "/account/security-info/add/password/"
 
@@ -140,3 +150,54 @@ def test_sign_in__a_password_alone_is_a_single_factor(client: Client, robin: Any
     assert client.post("/account/sign-in/", {"upn": robin.upn, "password": "robins-password"})["Location"] == "/"
     sign_in = SignIn.objects.get(pk=client.session[SESSION_KEY])
     assert (sign_in.methods, sign_in.amr, sign_in.level) == (["password"], ["pwd"], "single_factor")
+
+
+# A password that only a directory knows, as docs/reference/methods.md has it.
+
+
+class DirectoryPasswordKind(PasswordKind):
+    def methods(self, user: Any) -> list[Method]:
+        ours = super().methods(user)
+        if ours or user.username != "robin":
+            return ours
+        return [Method(id="directory", name="Password of the directory", is_managed_elsewhere=True)]
+
+
+@pytest.fixture
+def directory() -> Iterator[None]:
+    before = dict(registry._kinds)
+    registry.register(DirectoryPasswordKind())
+    registry.register_ours(PasswordKind())  # as our own app does, should it be ready after the site's
+    yield
+    registry._kinds.clear()
+    registry._kinds.update(before)
+
+
+@pytest.mark.usefixtures("directory")
+def test_directory__an_app_satisfies_a_requirement_and_recovery_codes_may_be_made(
+    holder_client: Client, robin: Any, admin: Any, settings: Any
+) -> None:
+    settings.TAP_PROVIDER_REGISTRABLE_METHODS = ["passkey", "totp", "recovery_codes"]
+    change_policy(actor=admin, now=timezone.now(), require_registration=True)
+    TOTPDevice.objects.create(user=robin, name="Phone", confirmed=True)
+    assert holder_client.post("/account/methods/recovery_codes/").status_code == 200
+    assert reachable_by_signing_in(robin) is Level.MULTI_FACTOR
+    assert holder_client.post("/account/security-info/finish/").status_code == 302
+
+
+@pytest.mark.usefixtures("directory")
+def test_directory__its_password_is_listed_and_changed_by_nobody_here(holder_client: Client, robin: Any) -> None:
+    page = "/account/security-info/methods/password/directory/"
+    assert "Password of the directory" in holder_client.get("/account/security-info/").content.decode()
+    shown = holder_client.get(page).content.decode()
+    assert "managed elsewhere" in shown
+    assert f"{page}lost/" not in shown
+    assert holder_client.get(f"{page}lost/")["Location"] == page
+    assert holder_client.post(f"{page}remove/").status_code == 409
+    assert holder_client.post(page, {"name": "Mine"}).status_code == 200
+    own = own_method(robin, "password", "directory")
+    told: dict[str, Any] = {"own": own, "client": WhereFrom(), "now": timezone.now()}
+    for verb in (remove_method, lose_method, partial(rename_method, name="Mine")):
+        with pytest.raises(ChangeRefused) as refused:
+            verb(sign_in=find_sign_in(holder_client.session[SESSION_KEY]), **told)
+        assert "managed elsewhere" in str(refused.value.message)
