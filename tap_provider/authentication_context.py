@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .conf import settings
 from .models import Level, SignIn
-from .sign_in import sign_in_of_session
+from .sign_in import sign_in_of_user
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -69,7 +69,5 @@ def current_context(request: HttpRequest, *, now: datetime) -> AuthenticationCon
 
     None for the holder of a pass as well, wherever they are anonymous: a level is no substitute for being let in.
     """
-    if not getattr(request, "user", None) or not request.user.is_authenticated:
-        return None
-    sign_in = sign_in_of_session(request)
+    sign_in = sign_in_of_user(request) if hasattr(request, "user") else None
     return None if sign_in is None or sign_in.is_over(now=now) else context_of(sign_in)

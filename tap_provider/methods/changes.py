@@ -15,9 +15,9 @@ from .. import audit, signals
 from ..exceptions import ChangeRefused, MethodNotFound
 from ..models import AuditEvent, RegisteredMethod, SignIn
 from ..policy import resolve_policy
-from ..sign_in import Client, end_sign_ins, hold_user
+from ..sign_in import Client, end_sign_ins, hold_user, unrecorded_ending
 from .own import own_methods
-from .provenance import origin_of, registered_by, sign_ins_made_with
+from .provenance import origin_of, registered_by, sign_ins_begun_by, sign_ins_made_with
 from .registration import end_with_change, guard_registration
 
 if TYPE_CHECKING:
@@ -118,7 +118,8 @@ def lose_method(
             )
             ended += made_with
         if origin is not None:
-            ended += end_sign_ins([origin], reason=reason, now=now, actor=user)
+            ended += end_sign_ins(sign_ins_begun_by(origin, user), reason=reason, now=now, actor=user)
+        unrecorded_ending.send(sender=SignIn, user=user, now=now)
     return ended
 
 
@@ -167,7 +168,7 @@ def _remove(sign_in: SignIn, own: OwnMethod, *, now: datetime) -> int:
     if not own.kind.remove(sign_in.user, own.method.id):
         raise MethodNotFound
     kind, method_id = own.key
-    RegisteredMethod.objects.filter(user=sign_in.user, kind=kind, method_id=method_id).delete()
+    RegisteredMethod.objects.filter(user=sign_in.user, kind=kind, method_id=method_id).update(removed_at=now)
     return end_with_change(sign_in, kind=own.kind, now=now)
 
 

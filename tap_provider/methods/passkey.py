@@ -41,7 +41,7 @@ from ..hooks import get_hooks
 from ..models import Level
 from ..policy import resolve_policy
 from ..registration_session import allow
-from ..sign_in import Client, sign_in_of_session
+from ..sign_in import Client, hold_user, sign_in_of_user
 from . import full_session
 from .kinds import Factor, Method, MethodKind, UsedMethod, free_name
 from .registration import guard_offered, guard_registration, record_registration
@@ -157,10 +157,11 @@ class PasskeyHelper(WebAuthnHelper):
     def register_complete(self, user: Any, state: dict[str, Any], data: dict[str, Any]) -> Any:
         """Verify and store the credential with its record, or neither. The same one twice is refused."""
         kind = find_kind(PasskeyKind.slug)
-        sign_in = sign_in_of_session(self.request)
+        sign_in = sign_in_of_user(self.request)
         assert kind is not None and sign_in is not None  # noqa: S101, PT018 the views have asked
         try:
             with transaction.atomic():
+                hold_user(user)  # before a row refers to the user, which would hold them by halves
                 others = kind.methods(user)
                 credential = super().register_complete(user=user, state=state, data=data)
                 credential.name = free_name(name_of_authenticator(credential.aaguid), others)
@@ -211,7 +212,7 @@ class _Registration(_Clean):
         )
 
     def check_can_register(self) -> None:
-        sign_in = sign_in_of_session(self.request)
+        sign_in = sign_in_of_user(self.request)
         try:
             policy = resolve_policy(self.request.user)
             guard_registration(sign_in=sign_in, policy=policy, now=timezone.now())

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.contrib.auth import update_session_auth_hash
+from django.contrib.auth import get_user_model, update_session_auth_hash
 from django.contrib.auth.forms import SetPasswordForm
+from django.contrib.auth.password_validation import password_changed
 from django.utils.translation import gettext_lazy as _
 
-from ..exceptions import MethodNotVerified
-from ..sign_in import sign_in_of_session
+from ..exceptions import MethodNotVerified, RegistrationNotAllowed
+from ..sign_in import sign_in_of_user
 from .kinds import Factor, Method, MethodKind, RegistrationPage, UsedMethod
 
 if TYPE_CHECKING:
@@ -25,6 +26,16 @@ PENDING_KEY = "tap_provider_password"
 ID = "password"  # there is one
 
 USED_PASSWORD = UsedMethod(kind="password", amr=("pwd",), factors=frozenset({Factor.KNOWLEDGE}), method_id=ID)
+
+
+class NewPasswordForm(SetPasswordForm):  # type: ignore[type-arg]  # generic in the stubs only
+    """Django's own, which hashes as it checks: before the transaction in which the hash is stored."""
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if not self.errors:
+            self.user.set_password(cleaned["new_password2"])
+        return cleaned
 
 
 class PasswordKind(MethodKind):
@@ -63,19 +74,26 @@ class PasswordKind(MethodKind):
         request.session[PENDING_KEY] = True
 
     def registration_page(self, request: HttpRequest, user: Any, data: Any | None = None) -> RegistrationPage | None:
-        sign_in = sign_in_of_session(request)
+        sign_in = sign_in_of_user(request)
         if not request.session.get(PENDING_KEY) or sign_in is None:
             return None
-        return RegistrationPage("tap_provider/methods/password_register.html", SetPasswordForm(user, data))
+        return RegistrationPage("tap_provider/methods/password_register.html", NewPasswordForm(user, data))
 
     def complete_registration(
         self, request: HttpRequest, user: Any, page: RegistrationPage, *, now: datetime
     ) -> Method:
         if not page.form.is_valid():
             raise MethodNotVerified(_("Choose another password."))
-        changed = page.form.save()  # type: ignore[attr-defined]
+        sign_in = sign_in_of_user(request)
+        # As they are by now: somebody may have set one, or have changed anything else of the user's row meanwhile.
+        current = get_user_model()._default_manager.get(pk=user.pk)
+        reason = None if sign_in is None else self.why_not_register(current, sign_in)
+        if reason is not None:
+            raise RegistrationNotAllowed(reason, code="not_by_this_kind")
+        current.password = page.form.user.password  # type: ignore[attr-defined]
+        current.save(update_fields=["password"])
+        password_changed(page.form.cleaned_data["new_password2"], current)  # as Django tells its validators
         del request.session[PENDING_KEY]
-        sign_in = sign_in_of_session(request)
         if sign_in is not None and not sign_in.is_registration_only:
-            update_session_auth_hash(request, changed)
-        return self.methods(changed)[0]
+            update_session_auth_hash(request, current)
+        return self.methods(current)[0]

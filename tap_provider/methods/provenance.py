@@ -16,19 +16,33 @@ if TYPE_CHECKING:
 
     from .own import OwnMethod
 
+    Key = tuple[str, str]  # kind and id of a method
+
 
 def sign_ins_made_with(own: OwnMethod, user: Any) -> list[SignIn]:
     """Return the sign-ins of this user, not ended, that were made with this method, or may have been.
 
-    Of sign-ins from before methods were noted only the kind is known, and of some not even that: the benefit of the
-    doubt goes to whoever lost it.
+    Made with what came by it and has been removed since counts too: whoever stole it may cover their tracks so. Of
+    sign-ins from before methods were noted only the kind is known, and of some not even that: the benefit of the doubt
+    goes to whoever lost it.
     """
-    kind, method_id = own.key
+    return _made_with(Trail.of(user).gone_from({own.key}) | {own.key}, user, perhaps=own.kind.slug)
+
+
+def sign_ins_begun_by(origin: SignIn, user: Any) -> list[SignIn]:
+    """Return this sign-in, and those that were made with what came by it and has been removed since."""
+    trail = Trail.of(user)
+    brought = trail.brought_by(origin)
+    gone = trail.gone_from(brought) | {key for key in brought if trail.is_gone(key)}
+    return [origin, *_made_with(gone, user)]
+
+
+def _made_with(keys: set[Key], user: Any, *, perhaps: str | None = None) -> list[SignIn]:
     found = []
     for sign_in in SignIn.objects.not_ended().filter(user=user).prefetch_related("used_methods").select_related("user"):
         used = {(one.kind, one.method_id) for one in sign_in.used_methods.all()}
-        is_unknown = not sign_in.methods or (kind in sign_in.methods and kind not in {known for known, _id in used})
-        if (kind, method_id) in used or is_unknown:
+        of_kind = perhaps in sign_in.methods and perhaps not in {kind for kind, _id in used}
+        if used & keys or (perhaps is not None and (of_kind or not sign_in.methods)):
             found.append(sign_in)
     return found
 
@@ -81,30 +95,61 @@ def origin_of(own: OwnMethod, sign_in: SignIn) -> SignIn | None:
 def registered_with(own: OwnMethod, user: Any) -> list[OwnMethod]:
     """Return the user's other methods that were registered in a sign-in made with this one, or with one of those.
 
-    Whoever found or stole it may have added a method of theirs, signed in with that, and added another.
+    Whoever found or stole it may have added a method of theirs, signed in with that, and added another; and removed the
+    one between.
     """
-    return _own_among(_reached_from({own.key}, user) - {own.key}, user)
+    return _own_among(Trail.of(user).reached_from({own.key}) - {own.key}, user)
 
 
 def registered_by(origin: SignIn, user: Any) -> list[OwnMethod]:
     """Return the user's methods that were registered in this sign-in, or in one made with one of those."""
-    rows = RegisteredMethod.objects.filter(user=user, sign_in_id=origin.pk)
-    return _own_among(_reached_from(set(rows.values_list("kind", "method_id")), user), user)
+    trail = Trail.of(user)
+    return _own_among(trail.reached_from(trail.brought_by(origin)), user)
 
 
-def _reached_from(start: set[tuple[str, str]], user: Any) -> set[tuple[str, str]]:
-    made_by: dict[UUID, set[tuple[str, str]]] = {}
-    for used in SignInMethod.objects.filter(sign_in__user=user):
-        made_by.setdefault(used.sign_in_id, set()).add((used.kind, used.method_id))
-    came_by = {
-        (row.kind, row.method_id): made_by.get(row.sign_in_id, set()) if row.sign_in_id else set()
-        for row in RegisteredMethod.objects.filter(user=user)
-    }
-    reached = set(start)
-    while found := {key for key, by in came_by.items() if by & reached} - reached:
-        reached |= found
-    return reached
-
-
-def _own_among(keys: set[tuple[str, str]], user: Any) -> list[OwnMethod]:
+def _own_among(keys: set[Key], user: Any) -> list[OwnMethod]:
     return [other for other in own_methods(user) if other.key in keys] if keys else []
+
+
+@dataclass(frozen=True)
+class Trail:
+    """By which sign-in each of a user's methods came, removed ones too, and with which each sign-in was made."""
+
+    came: dict[Key, RegisteredMethod]
+    made_with: dict[UUID, set[Key]]
+
+    @classmethod
+    def of(cls, user: Any) -> Trail:
+        """Read the trail of this user. Two queries."""
+        made_with: dict[UUID, set[Key]] = {}
+        for used in SignInMethod.objects.filter(sign_in__user=user):
+            made_with.setdefault(used.sign_in_id, set()).add((used.kind, used.method_id))
+        rows = RegisteredMethod.objects.filter(user=user)
+        return cls({(row.kind, row.method_id): row for row in rows}, made_with)
+
+    def is_gone(self, key: Key) -> bool:
+        return self.came[key].removed_at is not None
+
+    def brought_by(self, sign_in: SignIn) -> set[Key]:
+        """Return the methods that were registered in this sign-in."""
+        return {key for key, row in self.came.items() if row.sign_in_id == sign_in.pk}
+
+    def reached_from(self, start: set[Key]) -> set[Key]:
+        """Return these and whatever came by them, and by that, and so on."""
+        reached = set(start)
+        while found := self._next_to(reached):
+            reached |= found
+        return reached
+
+    def gone_from(self, start: set[Key]) -> set[Key]:
+        """Return what came by these and has been removed since, and by that, and so on."""
+        gone: set[Key] = set()
+        while found := {key for key in self._next_to(start | gone) if self.is_gone(key)}:
+            gone |= found
+        return gone
+
+    def _next_to(self, keys: set[Key]) -> set[Key]:
+        return {key for key, row in self.came.items() if self._made(row.sign_in_id) & keys} - keys
+
+    def _made(self, sign_in_id: UUID | None) -> set[Key]:
+        return set() if sign_in_id is None else self.made_with.get(sign_in_id, set())

@@ -33,7 +33,7 @@ from ..hooks import get_hooks
 from ..models import RecoveryCode, SignIn
 from ..passcode import fold_passcode, generate_passcode, group_passcode, hash_alike
 from ..policy import resolve_policy
-from ..sign_in import Client, hold_user, sign_in_of_session
+from ..sign_in import Client, hold_user, sign_in_of_user
 from ..throttle import count_attempt
 from .kinds import Factor, Method, MethodKind, UsedMethod
 from .password import USED_PASSWORD
@@ -228,7 +228,7 @@ def _fold(typed: str) -> str:
 @sensitive_variables()
 def show_new_codes(request: HttpRequest) -> HttpResponse:
     """Make new codes and show them, this once; a GET makes nothing and shows nothing."""
-    current = sign_in_of_session(request) if request.user.is_authenticated else None
+    current = sign_in_of_user(request)
     if current is None:
         notice = {} if getattr(request, "_tap_sign_in", None) is None else {"notice": "ended"}
         return _to("sign_in", next=reverse("tap_provider:security_info"), **notice)

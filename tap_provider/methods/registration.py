@@ -18,7 +18,7 @@ from ..exceptions import MethodNotVerified, RegistrationNotAllowed, Registration
 from ..models import AuditEvent, Level, RegisteredMethod, SignIn
 from ..policy import resolve_policy
 from ..registration_session import end, why_over
-from ..sign_in import Client, end_sign_ins, find_sign_in
+from ..sign_in import Client, end_sign_ins, find_sign_in, hold_user, unrecorded_ending
 from .registry import all_kinds, registrable_kinds
 
 if TYPE_CHECKING:
@@ -146,7 +146,9 @@ def complete_registration(
     guard_registration(sign_in=sign_in, policy=resolve_policy(sign_in.user), now=now)
     guard_offered(kind)
     guard_kind(kind, sign_in)
+    page.form.is_valid()  # what a form computes (a password's hash) is not computed while everybody waits
     with transaction.atomic():
+        hold_user(sign_in.user)
         try:
             method = kind.complete_registration(request, sign_in.user, page, now=now)
         except MethodNotVerified as error:
@@ -171,8 +173,10 @@ def end_with_change(sign_in: SignIn, *, kind: MethodKind, now: datetime) -> int:
     """
     if not kind.ends_sessions:
         return 0
-    ending = sign_ins_of_other_sessions(sign_in).select_related("user")
-    return end_sign_ins(ending, reason=SignIn.EndedReason.PASSWORD_CHANGED, now=now, actor=sign_in.user)
+    user, reason = sign_in.user, SignIn.EndedReason.PASSWORD_CHANGED
+    ended = end_sign_ins(sign_ins_of_other_sessions(sign_in).select_related("user"), reason=reason, now=now, actor=user)
+    unrecorded_ending.send(sender=SignIn, user=user, now=now)
+    return ended
 
 
 def record_registration(
@@ -182,14 +186,15 @@ def record_registration(
 
     Raises RegistrationNotAllowed if the sign-in has ended meanwhile.
     """
-    # Anew, as it may have ended since this request began. Strength was asked before the new method was stored, which
-    # a lenient policy would now hold against it.
+    # Anew, as it may have ended since this request began; and no end passes by until this is stored: its row is held.
+    # Strength was asked before the new method was stored, which a lenient policy would now hold against it.
+    list(SignIn.objects.select_for_update().filter(pk=sign_in.pk).values_list("pk"))
     _guard_life(find_sign_in(sign_in.pk), now=now)
     RegisteredMethod.objects.update_or_create(
         user=sign_in.user,
         kind=kind.slug,
         method_id=method.id,
-        defaults={"registered_at": now, "sign_in_id": sign_in.pk},
+        defaults={"registered_at": now, "sign_in_id": sign_in.pk, "removed_at": None},
     )
     audit.record(
         AuditEvent.Kind.METHOD_REGISTERED,

@@ -7,13 +7,14 @@ from django.db import models
 
 
 class RegisteredMethod(models.Model):
-    """When a method was registered and by which sign-in, whatever its kind stores. The sign-in may be gone."""
+    """When a method was registered and by which sign-in, whatever its kind stores. Method and sign-in may be gone."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="registered_methods")
     kind = models.CharField(max_length=50)
     method_id = models.CharField(max_length=100)
     registered_at = models.DateTimeField()
     sign_in_id = models.UUIDField(null=True, db_index=True)
+    removed_at = models.DateTimeField(null=True)  # kept: what came by it is still to be found
 
     class Meta:
         constraints = [

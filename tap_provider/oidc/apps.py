@@ -22,7 +22,7 @@ class OidcConfig(AppConfig):
         from oauth2_provider.models import get_application_model
 
         from ..models import SignIn
-        from ..sign_in import sign_in_ending
+        from ..sign_in import sign_in_ending, unrecorded_ending
         from ..sign_out import signing_out_everywhere
         from ..signals import sign_in_ended
         from . import backchannel_logout, checks, contexts, hashers, revocation
@@ -39,6 +39,7 @@ class OidcConfig(AppConfig):
         sign_in_ending.connect(backchannel_logout.queue_deliveries, dispatch_uid="tap_provider_oidc.queue_deliveries")
         pre_delete.connect(contexts.forget_sign_in, sender=SignIn, dispatch_uid="tap_provider_oidc.forget_sign_in")
         signing_out_everywhere.connect(revocation.revoke_all_but, dispatch_uid="tap_provider_oidc.revoke_all_but")
+        unrecorded_ending.connect(revocation.revoke_unrecorded, dispatch_uid="tap_provider_oidc.revoke_unrecorded")
         post_delete.connect(
             backchannel_logout.forget_client,
             sender=application,

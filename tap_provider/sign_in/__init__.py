@@ -23,6 +23,7 @@ from .end import (
     end_sign_ins,
     end_with_activity,
     sign_in_ending,
+    unrecorded_ending,
 )
 from .session import (
     SESSION_KEY,
@@ -32,6 +33,7 @@ from .session import (
     of_pass,
     put_in_session,
     sign_in_of_session,
+    sign_in_of_user,
     with_user,
 )
 
@@ -55,5 +57,7 @@ __all__ = [
     "replace_sign_in",
     "sign_in_ending",
     "sign_in_of_session",
+    "sign_in_of_user",
+    "unrecorded_ending",
     "with_user",
 ]

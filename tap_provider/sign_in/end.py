@@ -29,6 +29,14 @@ told together, so that a receiver need not ask for each. Observers have `signals
 """
 
 
+unrecorded_ending = Signal()
+"""Sent inside the transaction in which a method is lost or a password changes: `unrecorded_ending(sender, user, now)`.
+
+For our own apps above this one, after the sign-ins have ended: to end what none of them stands behind, because nobody
+knows with what it was got.
+"""
+
+
 def end_sign_in(sign_in: SignIn, *, reason: SignIn.EndedReason, now: datetime, actor: Any | None = None) -> None:
     """End one sign-in; ending it twice keeps the first reason."""
     end_sign_ins([sign_in], reason=reason, now=now, actor=actor)

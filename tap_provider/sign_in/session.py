@@ -47,6 +47,18 @@ def sign_in_of_session(request: HttpRequest, *, user: Any | None = None) -> Sign
     return kept
 
 
+def sign_in_of_user(request: HttpRequest) -> SignIn | None:
+    """Return the sign-in of whom this view sees as signed in; None where nobody is, or `request.user` is somebody else.
+
+    Packages that let support staff act as a user put that user there: what is told and done then is not by the
+    session's sign-in, which is the staff's own.
+    """
+    if not request.user.is_authenticated:
+        return None
+    sign_in = sign_in_of_session(request)
+    return sign_in if sign_in is not None and sign_in.user_id == request.user.pk else None
+
+
 def find_sign_in(sign_in_id: str | UUID, *, user: Any | None = None) -> SignIn | None:
     """Return the sign-in with its user and what is left of its pass, in one query; None for anything else.
 

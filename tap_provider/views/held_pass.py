@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods
 from ..decorators import page, registration_session_allowed
 from ..own_pass import discard_own_pass, own_pass
 from ..policy import resolve_policy
-from ..sign_in import Client, sign_in_of_session
+from ..sign_in import Client, sign_in_of_user
 from ..sign_out import leave
 from .leading import lead_to, lead_to_sign_in, next_of
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @require_http_methods(["GET", "HEAD", "POST"])
 def delete_pass(request: HttpRequest) -> HttpResponse:
     """Delete one's pass, after asking; here with that pass, one is signed out with it."""
-    current = sign_in_of_session(request) if request.user.is_authenticated else None
+    current = sign_in_of_user(request)
     if current is None:
         return lead_to_sign_in(request)
     now = timezone.now()

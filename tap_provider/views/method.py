@@ -22,7 +22,7 @@ from ..methods.own import own_method
 from ..methods.provenance import origin_of, registered_by, registered_with, registration_of, sign_ins_ended_with
 from ..methods.registration import guard_registration
 from ..policy import resolve_policy
-from ..sign_in import Client, sign_in_of_session
+from ..sign_in import Client, sign_in_of_user
 from ..user_agent import device_of
 from .leading import lead_past_the_gate, lead_to, lead_to_sign_in, next_of
 
@@ -46,7 +46,7 @@ def _of_own_method(view: View) -> Callable[..., HttpResponse]:
     @csrf_protect
     @require_http_methods(["GET", "HEAD", "POST"])
     def looked_up(request: HttpRequest, slug: str, method_id: str) -> HttpResponse:
-        current = sign_in_of_session(request) if request.user.is_authenticated else None
+        current = sign_in_of_user(request)
         if current is None:
             return lead_to_sign_in(request)
         try:

@@ -30,7 +30,7 @@ from ..methods.registry import all_kinds, find_kind, registrable_kinds
 from ..methods.step_up import way_past
 from ..own_pass import own_pass
 from ..policy import resolve_policy
-from ..sign_in import sign_in_of_session
+from ..sign_in import sign_in_of_user
 from .leading import lead_away, lead_past_the_gate, lead_to, lead_to_sign_in, next_of, past_the_gate
 from .passkey_script import passkey_configuration
 from .where_signed_in import sign_ins_shown
@@ -62,9 +62,8 @@ NOTICES = {
 @require_http_methods(["GET", "HEAD"])
 def security_info(request: HttpRequest) -> HttpResponse:
     """List the user's methods and offer to add one."""
-    if not request.user.is_authenticated:
-        return lead_to_sign_in(request)
-    return _render(request)
+    current = sign_in_of_user(request)
+    return lead_to_sign_in(request) if current is None else _render(request, current)
 
 
 @page
@@ -77,7 +76,7 @@ def finish(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return lead_to("security_info", request)  # the page of a refusal, loaded again
     now = timezone.now()
-    current = sign_in_of_session(request) if request.user.is_authenticated else None
+    current = sign_in_of_user(request)
     if current is None:
         return lead_to_sign_in(request)
     if not current.is_registration_only:
@@ -85,7 +84,7 @@ def finish(request: HttpRequest) -> HttpResponse:
     try:
         finish_registration(request, sign_in=current, now=now)
     except RegistrationNotFinished:
-        return _render(request, status=409)  # which says what is left
+        return _render(request, current, status=409)  # which says what is left
     return lead_to("sign_in", request, notice="finished")
 
 
@@ -101,7 +100,7 @@ def register_method(request: HttpRequest, slug: str) -> HttpResponse:
     kind = find_kind(slug)
     if kind is None or kind not in registrable_kinds():
         raise Http404
-    current = sign_in_of_session(request) if request.user.is_authenticated else None
+    current = sign_in_of_user(request)
     if current is None:
         return lead_to_sign_in(request)
     now = timezone.now()
@@ -141,12 +140,12 @@ def _registration_under_way(request: HttpRequest, kind: MethodKind, current: Sig
     return render(request, shown.template_name, context)
 
 
-def _render(request: HttpRequest, *, status: int = 200) -> HttpResponse:
+def _render(request: HttpRequest, current: SignIn, *, status: int = 200) -> HttpResponse:
     now = timezone.now()
-    current, user = sign_in_of_session(request), request.user
+    user = current.user
     policy = resolve_policy(user)
     refusal = may_register(sign_in=current, policy=policy, now=now)
-    way = None if refusal is None or current is None else way_past(refusal, current, now=now)
+    way = None if refusal is None else way_past(refusal, current, now=now)
     notice = request.GET.get("notice")
     offered = registrable_kinds()
     kinds = [*offered, *(kind for kind in all_kinds() if kind not in offered)]
@@ -155,7 +154,7 @@ def _render(request: HttpRequest, *, status: int = 200) -> HttpResponse:
             "kind": kind,
             "methods": kind.methods(user),
             "is_offered": kind in offered,
-            "why_not": None if current is None else kind.why_not_register(user, current),
+            "why_not": kind.why_not_register(user, current),
         }
         for kind in kinds
     ]
@@ -164,7 +163,7 @@ def _render(request: HttpRequest, *, status: int = 200) -> HttpResponse:
         "upn": get_hooks().get_upn(user),
         "sign_in": current,
         "cards": [card for card in cards if card["methods"] or card["is_offered"]],
-        "to_ask_about": [] if current is None else to_ask_about(own, current),
+        "to_ask_about": to_ask_about(own, current),
         "refusal": refusal,
         "way": way,
         "way_url": None if way is None else past_the_gate(way, back=request.get_full_path()),

@@ -22,7 +22,7 @@ from ..methods import full_session
 from ..methods import step_up as stepping_up
 from ..models import Level
 from ..redeem import sign_in_with_pass as verb_sign_in_with_pass
-from ..sign_in import sign_in_of_session
+from ..sign_in import sign_in_of_user
 from ..sign_out import leave
 from .leading import if_ours, lead_away, lead_to, next_of
 from .passkey_script import passkey_configuration
@@ -90,7 +90,7 @@ def sign_in_second_step(request: HttpRequest) -> HttpResponse:
 @sensitive_variables()
 def step_up(request: HttpRequest) -> HttpResponse:
     """Let the user of a full session add what a stronger level lacks, or go on without."""
-    current = sign_in_of_session(request) if request.user.is_authenticated else None
+    current = sign_in_of_user(request)
     if current is None or current.is_registration_only:
         return lead_to("sign_in", request)
     level, user = _level(request), current.user

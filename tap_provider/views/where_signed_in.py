@@ -17,7 +17,7 @@ from ..exceptions import SignInNotFound
 from ..forms import SignOutEverywhereForm
 from ..methods.registry import find_kind
 from ..redeem import METHOD_KIND
-from ..sign_in import Client, sign_in_of_session
+from ..sign_in import Client, sign_in_of_user
 from ..user_agent import device_of
 from .leading import lead_to, lead_to_sign_in, next_of
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @require_POST
 def end_sign_in(request: HttpRequest) -> HttpResponse:
     """End one of one's sign-ins: the button's value says which."""
-    current = sign_in_of_session(request) if request.user.is_authenticated else None
+    current = sign_in_of_user(request)
     if current is None:
         return lead_to_sign_in(request)
     now, wanted = timezone.now(), request.POST.get("end", "")
@@ -58,7 +58,7 @@ def end_sign_in(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def sign_out_everywhere(request: HttpRequest) -> HttpResponse:
     """Sign out everywhere, after asking whether here too."""
-    current = sign_in_of_session(request) if request.user.is_authenticated else None
+    current = sign_in_of_user(request)
     if current is None:
         return lead_to_sign_in(request)
     form = SignOutEverywhereForm(request.POST if request.method == "POST" else None)

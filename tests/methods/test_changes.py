@@ -234,7 +234,7 @@ def test_remove_method__takes_it_away_and_its_sign_ins_go_on(
     payloads = told(lambda: remove_method(sign_in=current, own=own, client=HERE, now=NOW))
 
     assert [own.key for own in own_methods(robin)] == [("passkey", str(key.pk))]
-    assert not RegisteredMethod.objects.exists()
+    assert RegisteredMethod.objects.get().removed_at == NOW  # the record of it stays: what came by it is to be found
     by_it.refresh_from_db()
     assert by_it.ended_at is None
     assert AuditEvent.objects.get(kind="method_removed").detail == {"method_kind": "totp", "method_id": str(app.pk)}
@@ -368,6 +368,46 @@ def test_lose_method__ends_sign_ins_of_which_nothing_is_known(robin: Any, app: A
     lose_method(sign_in=current, own=of(robin, "totp", app), client=HERE, now=NOW)
     adopted.refresh_from_db()
     assert adopted.ended_reason == "method_lost"
+
+
+def test_lose_method__reaches_past_what_was_removed_in_between(robin: Any, app: Any, current: SignIn) -> None:
+    """A thief adds a passkey with the stolen app, signs in with it, adds another, and removes the first."""
+    first, second = make_key(robin, "First"), make_key(robin, "Second")
+    by_app = made_with(robin, ("password", "password"), ("totp", str(app.pk)))
+    registered_in(by_app, first)
+    by_first = made_with(robin, ("passkey", str(first.pk)))
+    registered_in(by_first, second)
+    remove_method(sign_in=by_first, own=of(robin, "passkey", first), client=HERE, now=NOW)
+
+    own = of(robin, "totp", app)
+    assert [other.method.name for other in registered_with(own, robin)] == ["Second"]
+    assert {sign_in.pk for sign_in in sign_ins_made_with(own, robin)} == {by_app.pk, by_first.pk}
+    assert lose_method(sign_in=current, own=own, client=HERE, now=NOW) == 2
+
+
+def test_lose_method__leaves_what_came_by_a_method_that_one_knows(robin: Any, app: Any, current: SignIn) -> None:
+    """What is removed in between is followed; what is there, and is not ticked, is the user's own."""
+    mine, tidied = make_key(robin, "Mine"), make_key(robin, "Tidied")
+    registered_in(made_with(robin, ("password", "password"), ("totp", str(app.pk))), mine)
+    by_mine = made_with(robin, ("passkey", str(mine.pk)))
+    registered_in(by_mine, tidied)
+    by_tidied = made_with(robin, ("passkey", str(tidied.pk)))
+    remove_method(sign_in=by_mine, own=of(robin, "passkey", tidied), client=HERE, now=NOW)
+    lose_method(sign_in=current, own=of(robin, "totp", app), client=HERE, now=NOW)
+    assert set(SignIn.objects.filter(ended_at=None)) == {current, by_mine, by_tidied}
+
+
+def test_lose_method__that_was_never_ones_own_reaches_past_what_was_removed(robin: Any, current: SignIn) -> None:
+    first, second = make_key(robin, "First"), make_key(robin, "Second")
+    found_open = made_with(robin, ELSEWHERE)
+    registered_in(found_open, first, second)
+    by_first = made_with(robin, ("passkey", str(first.pk)))
+    remove_method(sign_in=found_open, own=of(robin, "passkey", first), client=HERE, now=NOW)
+    own = of(robin, "passkey", second)
+    lose_method(sign_in=current, own=own, is_disowned=True, client=HERE, now=NOW)
+    assert set(SignIn.objects.filter(ended_at=None)) == {current}
+    by_first.refresh_from_db()
+    assert by_first.ended_reason == "method_lost"
 
 
 def test_registered_with__goes_on_from_what_came_by_it(robin: Any, app: Any, key: Any) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import pytest
+from django.contrib.auth.hashers import MD5PasswordHasher, make_password
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 from django_otp.plugins.otp_totp.models import TOTPDevice
@@ -150,6 +152,62 @@ def test_sign_in__a_password_alone_is_a_single_factor(client: Client, robin: Any
     assert client.post("/account/sign-in/", {"upn": robin.upn, "password": "robins-password"})["Location"] == "/"
     sign_in = SignIn.objects.get(pk=client.session[SESSION_KEY])
     assert (sign_in.methods, sign_in.amr, sign_in.level) == (["password"], ["pwd"], "single_factor")
+
+
+# What else happens to the user's row meanwhile.
+
+
+class Slow(MD5PasswordHasher):
+    """A hasher that lets something happen while it hashes."""
+
+    meanwhile: Callable[[], Any] | None = None
+
+    def encode(self, password: str, salt: str) -> str:
+        meanwhile, Slow.meanwhile = Slow.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+        return super().encode(password, salt)
+
+
+@pytest.fixture
+def slow(settings: Any) -> Iterator[type[Slow]]:
+    settings.PASSWORD_HASHERS = ["tests.methods.test_password.Slow"]
+    yield Slow
+    Slow.meanwhile = None
+
+
+def test_register__writes_nothing_but_the_password(slow: type[Slow], holder_client: Client, robin: Any) -> None:
+    """A holder who loops this would stay a superuser, and keep the old address for notices."""
+    users = type(robin)._default_manager
+    users.filter(pk=robin.pk).update(is_staff=True, email="old@example.test")
+    begin(holder_client)
+    slow.meanwhile = lambda: users.filter(pk=robin.pk).update(is_staff=False, email="new@example.test")
+    assert holder_client.post(ADD, GOOD)["Location"] == "/account/security-info/?registered=password"
+    robin.refresh_from_db()
+    assert (robin.is_staff, robin.email) == (False, "new@example.test")
+    assert robin.check_password(GOOD["new_password1"])
+
+
+def test_register__hashes_before_the_transaction(slow: type[Slow], holder_client: Client, robin: Any) -> None:
+    """On SQLite everybody waits for it."""
+    within: list[bool] = []
+    depth = len(connection.savepoint_ids)  # the test's own transaction
+    begin(holder_client)
+    slow.meanwhile = lambda: within.append(len(connection.savepoint_ids) > depth)
+    holder_client.post(ADD, GOOD)
+    assert within == [False]
+
+
+def test_register__in_a_full_session_only_while_there_is_none(
+    slow: type[Slow], passkey_client: Client, robin: Any
+) -> None:
+    """Two at once: who comes second would overwrite a password without knowing it."""
+    begin(passkey_client)
+    theirs = make_password("set-in-the-other-tab")
+    slow.meanwhile = lambda: type(robin)._default_manager.filter(pk=robin.pk).update(password=theirs)
+    assert passkey_client.post(ADD, GOOD)["Location"] == "/account/security-info/"
+    robin.refresh_from_db()
+    assert robin.check_password("set-in-the-other-tab")
 
 
 # A password that only a directory knows, as docs/reference/methods.md has it.

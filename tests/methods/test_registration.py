@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.forms import SetPasswordForm
-from django.db import IntegrityError
+from django.db import IntegrityError, OperationalError, connection, transaction
 from django.test import Client, RequestFactory
 from django.utils import timezone
 from django_otp.plugins.otp_totp.models import TOTPDevice
@@ -33,7 +33,7 @@ from tap_provider.sign_in import Client as WhereFrom
 from tap_provider.sign_in import begin_sign_in, end_sign_in, find_sign_in
 from tap_provider.signals import method_registered
 
-from ..conftest import DAY, HOUR, MINUTE, NOW
+from ..conftest import DAY, HOUR, MINUTE, NOW, all_at_once
 
 SECOND = timedelta(seconds=1)
 
@@ -347,3 +347,21 @@ def test_register_method__a_stranger_is_asked_to_sign_in(client: Client, policy_
     assert response.status_code == 302
     assert response["Location"].startswith("/account/sign-in/")
     assert not TOTPDevice.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="transactions come one after the other there")
+def test_record_registration__lets_no_end_of_the_sign_in_pass_by(by_pass: SignIn, robin: Any) -> None:
+    """Who looked after pressing the button would not see the passkey that was just being stored."""
+
+    def end() -> None:
+        with transaction.atomic():
+            SignIn.objects.select_for_update(nowait=True).get(pk=by_pass.pk)  # as every ending does
+
+    method = Method(id="1", name="Phone")
+    kind = TotpKind()
+    with transaction.atomic():
+        record_registration(sign_in=by_pass, kind=kind, method=method, now=NOW, address=None)
+        (outcome,) = all_at_once(end)
+    assert type(outcome) is OperationalError
+    assert all_at_once(end) == [None]

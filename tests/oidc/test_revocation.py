@@ -11,6 +11,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django_otp.plugins.otp_totp.models import TOTPDevice
 from oauth2_provider.models import (
     get_access_token_model,
     get_application_model,
@@ -40,6 +41,7 @@ from .conftest import (
 )
 from .test_validator import ask_resource, from_before
 
+NEW = "another-long-enough-phrase"
 EVERYWHERE = "/account/security-info/sign-out-everywhere/"
 
 
@@ -226,3 +228,37 @@ def test_sign_out_everywhere__costs_the_same_however_many_tokens(kim: Any, intra
         spent.append(len(statements))
     assert spent[0] == spent[1]
     assert spent[0] <= 40
+
+
+# Losing a method, and a changed password
+
+
+@pytest.mark.parametrize("act", ["lost", "set anew"])
+def test_unrecorded__tokens_from_before_and_of_the_password_grant_die_with_the_password(
+    kim: Any, intranet: Party, issue: Callable[..., Any], settings: Any, act: str
+) -> None:
+    """With what they were got nobody knows: with the password that somebody else knows, perhaps."""
+    settings.TAP_PROVIDER_REGISTRABLE_METHODS = ["passkey", "password"]
+    _code, before = from_before(intranet, sign_in_with_password(kim))
+    holder = Client()
+    holder.post("/account/sign-in/pass/", {"upn": kim.upn, "passcode": issue(kim).passcode})
+    if act == "lost":
+        holder.post("/account/security-info/methods/password/password/lost/")
+    else:
+        holder.post("/account/security-info/add/password/", {"begin": "1"})
+        holder.post("/account/security-info/add/password/", {"new_password1": NEW, "new_password2": NEW})
+    kim.refresh_from_db()
+    assert kim.has_usable_password() is (act == "set anew")
+    assert is_dead(intranet, before)
+
+
+def test_unrecorded__losing_an_app_leaves_what_another_sign_in_stands_behind(kim: Any, intranet: Party) -> None:
+    app = TOTPDevice.objects.create(user=kim, name="Phone", confirmed=True)
+    browser = sign_in_with_passkey(kim)
+    tokens = intranet.tokens(browser)
+    code, asked = intranet.code(browser)
+    _code, before = from_before(intranet, browser)
+    assert browser.post(f"/account/security-info/methods/totp/{app.pk}/lost/")["Location"].endswith("notice=lost")
+    assert intranet.exchange(code, asked).status_code == 200
+    assert not is_dead(intranet, tokens)
+    assert is_dead(intranet, before)

@@ -28,7 +28,7 @@ from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidRequestFata
 
 from ...hooks import get_hooks
 from ...registration_session import allow
-from ...sign_in import sign_in_of_session
+from ...sign_in import sign_in_of_user
 from ..authorization_checks import (
     REQUEST_CHECKS,
     Asked,
@@ -106,7 +106,7 @@ class AuthorizationView(ResponseModeMixin, ToolkitAuthorizationView):
             # A relying party may post its request (§3.1.2.1); it has no more effect than a link, and is made one.
             return HttpResponseRedirect(f"{request.path}?{AuthorizationRequest.posted(request).query.urlencode()}")
         request.META["QUERY_STRING"] = self.asked_for.canonical()  # as any parser below can read it
-        self.sign_in = sign_in_of_session(request) if request.user.is_authenticated else None
+        self.sign_in = sign_in_of_user(request)
         moment = current_moment.set(AuthorizationMoment(request=request, sign_in=self.sign_in))
         try:
             # Past the toolkit's `LoginRequiredMixin`: whether somebody is signed in is a check of ours.
