@@ -20,6 +20,7 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.module_loading import import_string
 
 from . import registration_session
+from .methods.registry import READ_FROM_SESSION
 from .models import SignIn
 from .sign_in import SESSION_KEY, adopt_session, end_sign_in, sign_in_of_session
 
@@ -109,15 +110,20 @@ def _live_user(request: HttpRequest, user: Any, *, named_somebody: bool | None =
     sign_in = sign_in_of_session(request, user=user)
     if sign_in is None:
         if SESSION_KEY not in request.session and adopt_session(request, user, now=timezone.now()) is not None:
-            return user
+            return _as_read_from_session(user)
     elif (
         sign_in.user_id == user.pk
         and not sign_in.is_registration_only
         and registration_session.is_live(sign_in, now=timezone.now())
     ):
-        return user
+        return _as_read_from_session(user)
     request.session.flush()
     return AnonymousUser()
+
+
+def _as_read_from_session(user: Any) -> Any:
+    setattr(user, READ_FROM_SESSION, True)  # what django-otp says of them is of an earlier login
+    return user
 
 
 def _end_with_password(request: HttpRequest) -> None:

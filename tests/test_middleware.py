@@ -95,6 +95,12 @@ async def alog_in(request: HttpRequest) -> HttpResponse:
     return await sync_to_async(_told)(user)
 
 
+def log_in_again(request: HttpRequest) -> HttpResponse:
+    """A page that calls `login()` with the very user whom the session has."""
+    login(request, request.user, backend=MODEL_BACKEND)  # type: ignore[arg-type]
+    return _told(request.user)
+
+
 def wrapped(view: Callable[..., Any]) -> Callable[..., Any]:
     """Another function around the same view: an opt-in marks the view object it was given."""
 
@@ -121,6 +127,7 @@ urlpatterns = [
     path("test/opted-in/by-name/", wrapped(whoami), name="third_party_wizard"),
     path("test/log-in/", log_in),
     path("test/alog-in/", alog_in),
+    path("test/log-in/again/", log_in_again),
     path("test/log-in/opted-in/", registration_session_allowed(wrapped(log_in))),
     path("", include("example_project.urls")),
 ]
@@ -696,6 +703,15 @@ def test_changed_password__the_session_is_dead_and_its_sign_in_ends(client: Clie
     assert sees(client, url) is None
     assert dict(client.session) == {}
     assert SignIn.objects.get(user=robin).ended_reason == SignIn.EndedReason.PASSWORD_CHANGED
+
+
+def test_login__of_the_sessions_own_user_proves_nothing_anew(passkey_client: Client, robin: Any) -> None:
+    """django-otp's mark on them is of the login before; counted again, five hours would look like now."""
+    SignIn.objects.update(authenticated_at=timezone.now() - 5 * HOUR, signed_in_at=timezone.now() - 5 * HOUR)
+    assert passkey_client.get("/test/log-in/again/").status_code == 200
+    sign_in = SignIn.objects.get(user=robin, ended_at=None, pass_id=None)
+    assert (sign_in.methods, sign_in.amr, sign_in.level) == ([], [], "single_factor")
+    assert post_json(passkey_client, BEGIN_REGISTRATION).status_code == 403
 
 
 def test_ended_sign_in__is_recorded_once(holder_client: Client, robin: Any) -> None:

@@ -3,7 +3,11 @@
 kinds           the protocol: what a kind of method must be able to tell and do
 registry        which kinds this site has; a third party adds its own in `AppConfig.ready()`
 registration    may this session register now, what is left to do, and the record of what was registered
-full_session    signing in with registered methods: Django's `login()` observed and recorded
+full_session    Django's `login()` observed and recorded, whoever calls it
+two_steps       password, then a second factor
+step_up         adding to a full session what a stronger level lacks
+own, changes    one's own methods; a name, removing, losing
+provenance      which sign-in a method came by, and what came by it
 
 passkey         WebAuthn by django-otp-webauthn       totp   authenticator app by django-otp
 password        Django's own                          recovery_codes   ten to keep, hashed, each good once

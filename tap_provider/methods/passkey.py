@@ -44,7 +44,7 @@ from ..registration_session import allow
 from ..sign_in import Client, hold_user, sign_in_of_user
 from . import full_session
 from .kinds import Factor, Method, MethodKind, UsedMethod, free_name
-from .registration import guard_offered, guard_registration, record_registration
+from .registration import guard_kind, guard_offered, guard_registration, record_registration
 from .registry import find_kind
 
 if TYPE_CHECKING:
@@ -60,7 +60,10 @@ UNKNOWN_CREDENTIAL = "Unknown-Credential"
 """Header of the answer to a passkey that is registered no more: relying party id and credential id, for
 `signalUnknownCredential` (WebAuthn Level 3 §5.1.10.2), so that the browser offers it no longer."""
 
-LONGEST_ANSWER = 100_000
+LONGEST_ANSWER = 100_000  # bytes
+NOT_DISCOVERABLE = _(
+    "This security key does not remember whose it is, so that nobody can sign in with it. Use another."
+)
 _CREDENTIAL_ID = re.compile(r'"id"\s*:\s*"([A-Za-z0-9_-]{1,1400})"')
 
 BACKEND = "tap_provider.methods.passkey.PasskeyBackend"
@@ -162,8 +165,11 @@ class PasskeyHelper(WebAuthnHelper):
         try:
             with transaction.atomic():
                 hold_user(user)  # before a row refers to the user, which would hold them by halves
+                guard_kind(kind, sign_in)
                 others = kind.methods(user)
                 credential = super().register_complete(user=user, state=state, data=data)
+                if credential.discoverable is False:  # nobody could sign in with it: nobody is named beforehand
+                    raise _NotNow(code="not_discoverable", detail=NOT_DISCOVERABLE)
                 credential.name = free_name(name_of_authenticator(credential.aaguid), others)
                 credential.save(update_fields=["name"])
                 method = Method(id=str(credential.pk), name=credential.name)
@@ -189,6 +195,11 @@ MALFORMED = (WebAuthnException, LookupError, TypeError, ValueError, AttributeErr
 
 class _Clean:
     """What all four views share: whatever a client may send instead of an answer is refused, never a fault of ours."""
+
+    def _parse_request_data(self, request: HttpRequest) -> Any:
+        if len(request.body) > LONGEST_ANSWER:
+            raise webauthn_errors.UnprocessableEntity(code="malformed", detail=_("The answer could not be read."))
+        return super()._parse_request_data(request)  # type: ignore[misc]
 
     def handle_exception(self, exc: Exception) -> Any:
         # The library and py_webauthn stumble over malformed answers in all these ways. Nothing was stored.
@@ -216,7 +227,10 @@ class _Registration(_Clean):
         try:
             policy = resolve_policy(self.request.user)
             guard_registration(sign_in=sign_in, policy=policy, now=timezone.now())
-            guard_offered(find_kind(PasskeyKind.slug))
+            kind = find_kind(PasskeyKind.slug)
+            guard_offered(kind)
+            assert kind is not None and sign_in is not None  # noqa: S101, PT018 that is what was guarded
+            guard_kind(kind, sign_in)
         except RegistrationNotAllowed as refusal:
             raise _NotNow(detail=refusal.message, code=refusal.code) from refusal
 

@@ -179,7 +179,7 @@ def make_codes(*, sign_in: SignIn, now: datetime, address: str | None) -> NewCod
     guard_offered(kind)
     assert kind is not None  # noqa: S101 that is what was guarded
     guard_kind(kind, sign_in)
-    count_attempt(purpose="recovery codes", upn=get_hooks().get_upn(user), address=address, now=now)  # ten hashes each
+    count_attempt(purpose="recovery codes", upn=f"account {user.pk}", address=address, now=now)  # ten hashes each
     # Hashed outside the transaction, which on SQLite everybody else waits for.
     new = NewCodes(made_at=now, codes=tuple(generate_passcode(SYMBOLS) for _number in range(COUNT)))
     hasher = settings.passcode_hasher

@@ -19,7 +19,7 @@ from ..models import AuditEvent, Level, RegisteredMethod, SignIn
 from ..policy import resolve_policy
 from ..registration_session import end, why_over
 from ..sign_in import Client, end_sign_ins, find_sign_in, hold_user, unrecorded_ending
-from .registry import all_kinds, registrable_kinds
+from .registry import PASSWORD, all_kinds, registrable_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +35,9 @@ FRESHNESS = timedelta(minutes=10)
 """How old the authentication of a full session may be when a method is registered (Microsoft Entra's figure)."""
 
 
+MOST_OF_A_KIND = 20
+
+
 @dataclass(frozen=True)
 class LeftToDo:
     """One thing that keeps somebody from finishing."""
@@ -48,6 +51,11 @@ def has_strong_method(user: Any) -> bool:
     return any(kind.is_strong and kind.methods(user) for kind in all_kinds())
 
 
+def has_second_factor(user: Any) -> bool:
+    """Tell whether the user has anything that is asked for beside a password, or in its place."""
+    return has_strong_method(user) or any(kind.second_factor_form(user) is not None for kind in all_kinds())
+
+
 def guard_registration(*, sign_in: SignIn | None, policy: ResolvedPolicy, now: datetime) -> None:
     """Raise RegistrationNotAllowed unless this session may register a method now.
 
@@ -57,12 +65,14 @@ def guard_registration(*, sign_in: SignIn | None, policy: ResolvedPolicy, now: d
     if sign_in.is_registration_only:
         return
     is_strong = Level(sign_in.level).rank >= Level.MULTI_FACTOR.rank
-    if not is_strong and (policy.require_strong_authentication_to_register or has_strong_method(sign_in.user)):
+    if not is_strong and (policy.require_strong_authentication_to_register or has_second_factor(sign_in.user)):
         message = _(
             "Your sign-in is not strong enough. Sign in with a stronger method, or with a Temporary Access Pass."
         )
         raise RegistrationNotAllowed(message, code="not_strong_enough")
-    if not is_fresh(sign_in, now=now):
+    # A lenient policy takes a password, and not a login that proved nothing.
+    is_proved = is_strong or PASSWORD in sign_in.methods
+    if not is_proved or not is_fresh(sign_in, now=now):
         raise RegistrationNotAllowed(_("It is a while since you signed in. Sign in again to go on."), code="not_fresh")
 
 
@@ -82,10 +92,17 @@ def guard_offered(kind: MethodKind | None) -> None:
 
 
 def guard_kind(kind: MethodKind, sign_in: SignIn) -> None:
-    """Raise RegistrationNotAllowed where the kind itself has a reason against one (more) of its methods."""
-    reason = kind.why_not_register(sign_in.user, sign_in)
+    """Raise RegistrationNotAllowed where there is a reason against one (more) of this kind."""
+    reason = why_not_one_more(kind, sign_in, methods=kind.methods(sign_in.user))
     if reason is not None:
         raise RegistrationNotAllowed(reason, code="not_by_this_kind")
+
+
+def why_not_one_more(kind: MethodKind, sign_in: SignIn, *, methods: Sequence[Method]) -> _StrOrPromise | None:
+    """Tell why this user may not register one (more) of this kind, of which they have `methods`; None if they may."""
+    if len(methods) >= MOST_OF_A_KIND:
+        return _("You have as many of these as can be kept. Remove one first.")
+    return kind.why_not_register(sign_in.user, sign_in)
 
 
 def _guard_life(sign_in: SignIn | None, *, now: datetime) -> SignIn:

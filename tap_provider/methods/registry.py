@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 PASSWORD = "password"  # noqa: S105 the slug of that kind
 
+READ_FROM_SESSION = "_tap_read_from_session"  # the middleware's mark on a user
+
 _kinds: dict[str, MethodKind] = {}
 
 
@@ -57,8 +59,9 @@ def used_by_login(user: Any, backend: str) -> list[UsedMethod]:
     """Tell what a login proved: by its backend, and by the django-otp device that went with it.
 
     A backend that was merely named to `login()` has proved nothing: `authenticate()` notes on the user which one did.
+    Nor has the device of a user who was read from the session, where an earlier login left its mark.
     """
-    device = getattr(user, "otp_device", None)
+    device = None if getattr(user, READ_FROM_SESSION, False) else getattr(user, "otp_device", None)
     proved = backend == getattr(user, "backend", None)
     told = [kind.used_by_backend(user) for kind in _kinds.values() if proved and backend in kind.backends]
     told += [kind.used_device(device) for kind in _kinds.values() if device is not None]

@@ -13,7 +13,6 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
 from ..exceptions import SignInRefused
-from ..hooks import get_hooks
 from ..models import Level, SignIn
 from ..sign_in import (
     Client,
@@ -23,12 +22,12 @@ from ..sign_in import (
     replace_sign_in,
     sign_in_of_session,
 )
-from ..throttle import count_attempt, take_back
-from .full_session import OTP_DEVICE_KEY, guard_registered, record_refusal
+from .full_session import OTP_DEVICE_KEY, guard_registered
 from .kinds import amr_of, keys_of, level_of
 from .password import USED_PASSWORD
 from .registration import is_fresh
 from .registry import all_kinds, has_password
+from .two_steps import verify_second_factor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -102,12 +101,7 @@ def step_up(request: HttpRequest, *, kind: MethodKind, form: Form, now: datetime
     if sign_in is None or sign_in.is_over(now=now) or kind not in second_factors(sign_in):
         raise SignInRefused(_("Sign in first."), code="not_signed_in")
     user, client = sign_in.user, Client.of(request)
-    attempt = count_attempt(purpose="second factor", upn=get_hooks().get_upn(user), address=client.address, now=now)
-    used = kind.verify_second_factor(user, form) if form.is_valid() else None
-    if used is None:
-        record_refusal(request, user, reason=kind.slug, now=now)
-        raise SignInRefused(kind.wrong_answer, code="code_not_accepted")
-    take_back(attempt)
+    used = verify_second_factor(request, user, kind=kind, form=form, now=now)
     both = [USED_PASSWORD, used]
     methods = [method.kind for method in both]
     told: dict[str, Any] = {

@@ -7,16 +7,18 @@ database, never the secret; the secret is shown once, as a QR code and as text, 
 from __future__ import annotations
 
 from base64 import b32encode
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import segno
 from django import forms
 from django.db import transaction
+from django.utils import timezone
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy as _
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from ..exceptions import MethodNotVerified
+from ..exceptions import MethodNotVerified, SignInRefused
 from .kinds import Factor, Method, MethodKind, RegistrationPage, UsedMethod, free_name
 
 if TYPE_CHECKING:
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 PENDING_KEY = "tap_provider_totp"
+LOCKED = _(
+    "There were too many wrong codes, so no code of the app is taken for a while, not even a right one. Use another "
+    "method, or ask your administrator for a Temporary Access Pass."
+)
 FAILURES = ("throttling_failure_count", "throttling_failure_timestamp")
 
 
@@ -118,7 +124,10 @@ class TotpKind(MethodKind):
     def verify_second_factor(self, user: Any, form: forms.Form) -> UsedMethod | None:
         with transaction.atomic():
             tried: list[tuple[Any, dict[str, Any]]] = []
-            for device in TOTPDevice.objects.select_for_update().filter(user=user, confirmed=True).order_by("pk"):
+            devices = list(TOTPDevice.objects.select_for_update().filter(user=user, confirmed=True).order_by("pk"))
+            if devices and all(_is_locked_for_long(device) for device in devices):
+                raise SignInRefused(LOCKED, code="locked")
+            for device in devices:
                 before = {name: getattr(device, name) for name in FAILURES}
                 if device.verify_token(form.cleaned_data["code"]):
                     _forgive(tried)
@@ -126,6 +135,12 @@ class TotpKind(MethodKind):
                     return self.used_device(device)
                 tried.append((device, before))
         return None
+
+
+def _is_locked_for_long(device: Any) -> bool:
+    # After a wrong code django-otp waits for a second, after two for two, after eighteen for a day and a half.
+    is_allowed, why = device.verify_is_allowed()
+    return not is_allowed and bool(why["locked_until"] > timezone.now() + timedelta(minutes=1))
 
 
 def _forgive(tried: list[tuple[Any, dict[str, Any]]]) -> None:

@@ -25,6 +25,7 @@ from ..methods.registration import (
     guard_registration,
     left_to_do,
     may_register,
+    why_not_one_more,
 )
 from ..methods.registry import all_kinds, find_kind, registrable_kinds
 from ..methods.step_up import way_past
@@ -149,15 +150,11 @@ def _render(request: HttpRequest, current: SignIn, *, status: int = 200) -> Http
     notice = request.GET.get("notice")
     offered = registrable_kinds()
     kinds = [*offered, *(kind for kind in all_kinds() if kind not in offered)]
-    cards: list[dict[str, Any]] = [
-        {
-            "kind": kind,
-            "methods": kind.methods(user),
-            "is_offered": kind in offered,
-            "why_not": kind.why_not_register(user, current),
-        }
-        for kind in kinds
-    ]
+    cards: list[dict[str, Any]] = []
+    for kind in kinds:
+        methods = kind.methods(user)
+        why_not = why_not_one_more(kind, current, methods=methods)
+        cards.append({"kind": kind, "methods": methods, "is_offered": kind in offered, "why_not": why_not})
     own = [OwnMethod(card["kind"], method) for card in cards for method in card["methods"]]
     context = {
         "upn": get_hooks().get_upn(user),
@@ -173,6 +170,10 @@ def _render(request: HttpRequest, current: SignIn, *, status: int = 200) -> Http
         "sign_ins": sign_ins_shown(current, user, now=now),
         "registered": find_kind(request.GET.get("registered", "")),
         "next": next_of(request),
-        "passkey_configuration": passkey_configuration(request),
+        "passkey_configuration": passkey_configuration(request) if _offers_passkey(cards) else None,
     }
     return render(request, "tap_provider/security_info.html", context, status=status)
+
+
+def _offers_passkey(cards: list[dict[str, Any]]) -> bool:
+    return any(card["kind"].slug == "passkey" and card["is_offered"] and not card["why_not"] for card in cards)

@@ -18,8 +18,8 @@ from ..decorators import page, registration_session_allowed
 from ..exceptions import RedemptionRefused, SignInRefused, TapError, TooManyAttempts
 from ..forms import PassSignInForm, PasswordSignInForm
 from ..hooks import LONGEST_UPN, get_hooks
-from ..methods import full_session
 from ..methods import step_up as stepping_up
+from ..methods import two_steps
 from ..models import Level
 from ..redeem import sign_in_with_pass as verb_sign_in_with_pass
 from ..sign_in import sign_in_of_user
@@ -50,7 +50,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         upn, password = form.cleaned_data["upn"], form.cleaned_data["password"]
         try:
-            done = full_session.sign_in_with_password(request, upn=upn, password=password, now=timezone.now())
+            done = two_steps.sign_in_with_password(request, upn=upn, password=password, now=timezone.now())
         except (SignInRefused, TooManyAttempts) as refusal:
             return _refused(request, "tap_provider/sign_in.html", form, refusal, _sign_in_context(request))
         return lead_away(request) if done else lead_to("sign_in_second_step", request)
@@ -66,8 +66,8 @@ def sign_in(request: HttpRequest) -> HttpResponse:
 def sign_in_second_step(request: HttpRequest) -> HttpResponse:
     """Ask for the second factor of somebody whose password was right."""
     now = timezone.now()
-    user = full_session.awaited_user(request, now=now)
-    kinds = [] if user is None else full_session.second_factor_kinds(user)
+    user = two_steps.awaited_user(request, now=now)
+    kinds = [] if user is None else two_steps.second_factor_kinds(user)
     if user is None or not kinds:
         return lead_to("sign_in", request)
     kind, form, context = _ask_for_one_of(kinds, user, request)
@@ -75,7 +75,7 @@ def sign_in_second_step(request: HttpRequest) -> HttpResponse:
     context["has_passkey"] = bool(stepping_up.kinds_alone(user))
     if request.method == "POST" and form.is_valid():
         try:
-            full_session.sign_in_with_second_factor(request, user=user, kind=kind, form=form, now=now)
+            two_steps.sign_in_with_second_factor(request, user=user, kind=kind, form=form, now=now)
         except (SignInRefused, TooManyAttempts) as refusal:
             return _refused(request, "tap_provider/sign_in_second_step.html", form, refusal, context)
         return lead_away(request)

@@ -19,17 +19,16 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from tap_provider.exceptions import SignInRefused, TooManyAttempts
 from tap_provider.hooks import Hooks
-from tap_provider.methods.full_session import (
-    PENDING_KEY,
-    awaited_user,
-    second_factor_kinds,
-    sign_in,
-    sign_in_with_password,
-    sign_in_with_second_factor,
-)
+from tap_provider.methods.full_session import PENDING_KEY, sign_in
 from tap_provider.methods.kinds import Factor, UsedMethod
 from tap_provider.methods.password import USED_PASSWORD
 from tap_provider.methods.totp import TotpKind
+from tap_provider.methods.two_steps import (
+    awaited_user,
+    second_factor_kinds,
+    sign_in_with_password,
+    sign_in_with_second_factor,
+)
 from tap_provider.models import AuditEvent, Level, SignIn
 from tap_provider.redeem import redeem_pass
 from tap_provider.sign_in import SESSION_KEY, begin_sign_in, end_sign_in, renew_sign_in, sign_in_of_session
@@ -352,8 +351,26 @@ def test_sign_in_with_password__guesses_at_one_account_are_one_count_however_it_
         with pytest.raises(SignInRefused):
             sign_in_with_password(make_request(), upn=names[number % len(names)], password="wrong", now=NOW)
     for name in names:
-        with pytest.raises(TooManyAttempts):
+        with pytest.raises(SignInRefused):
             sign_in_with_password(make_request(), upn=name, password=PASSWORD, now=NOW)
+    assert sign_in_with_password(make_request(), upn=known.upn, password=PASSWORD, now=NOW + HOUR)
+
+
+def test_sign_in_with_password__refuses_no_name_because_of_guesses_at_another(make_request: Any, known: Any) -> None:
+    """Two names that are refused together are one person's, whom strangers are not told of."""
+    answers = {}
+    names = [(known.upn, known.username), ("nobody@example.test", "nobody")]
+    names += [("robin", "röbin"), ("nobody", "nöbody")] if connection.vendor == "mysql" else []
+    for number, (guessed, asked) in enumerate(names):
+        for _ in range(10):
+            with pytest.raises(SignInRefused):
+                sign_in_with_password(make_request(), upn=guessed, password="wrong", now=NOW + number * HOUR)
+        with pytest.raises(TooManyAttempts):
+            sign_in_with_password(make_request(), upn=guessed, password=PASSWORD, now=NOW + number * HOUR)
+        with pytest.raises(SignInRefused) as refused:
+            sign_in_with_password(make_request(), upn=asked, password=PASSWORD, now=NOW + number * HOUR)
+        answers[asked] = refused.value.code
+    assert set(answers.values()) == {"password_not_accepted"}
 
 
 def test_sign_in_with_password__users_without_a_upn_are_counted_each_by_their_user_name(

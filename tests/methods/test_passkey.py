@@ -603,3 +603,37 @@ def test_sign_in__with_a_passkey_that_is_lost_at_that_moment_is_refused(
     assert response.status_code == 404
     assert response.headers["Unknown-Credential"].startswith("localhost ")
     assert SESSION_KEY not in browser.session
+
+
+def test_register__a_key_that_does_not_remember_whose_it_is_is_refused(holder_client: Client) -> None:
+    """Nobody is named before a passkey is asked for, so that nobody could sign in with it."""
+    begun = post_json(holder_client, BEGIN_REGISTRATION).json()
+    answer = SoftAuthenticator().create(begun)
+    answer["clientExtensionResults"] = {"credProps": {"rk": False}}
+    response = post_json(holder_client, COMPLETE_REGISTRATION, answer)
+    assert (response.status_code, response.json()["code"]) == (403, "not_discoverable")
+    assert not WebAuthnCredential.objects.exists()
+    assert not AuditEvent.objects.filter(kind=REGISTERED).exists()
+
+
+@pytest.mark.parametrize(
+    "url", [BEGIN_REGISTRATION, COMPLETE_REGISTRATION, BEGIN_AUTHENTICATION, COMPLETE_AUTHENTICATION]
+)
+def test_ceremony__an_answer_of_any_size_is_refused(holder_client: Client, url: str) -> None:
+    response = post_json(holder_client, url, {"id": "x" * 100_001})
+    assert (response.status_code, response.json()["code"]) == (422, "malformed")
+
+
+def test_register__twenty_of_a_kind_are_enough(holder_client: Client, robin: Any) -> None:
+    for number in range(19):
+        key = bytes([number]) * 16
+        WebAuthnCredential.objects.create(user=robin, name=str(number), credential_id=key, sign_count=0)
+    begun = post_json(holder_client, BEGIN_REGISTRATION).json()
+    assert "passkey-register-button" in holder_client.get("/account/security-info/").content.decode()
+    WebAuthnCredential.objects.create(user=robin, name="20", credential_id=b"20" * 8, sign_count=0)
+    assert post_json(holder_client, BEGIN_REGISTRATION).status_code == 403
+    assert post_json(holder_client, COMPLETE_REGISTRATION, SoftAuthenticator().create(begun)).status_code == 403
+    assert WebAuthnCredential.objects.count() == 20
+    page = holder_client.get("/account/security-info/").content.decode()
+    assert "Remove one first." in page
+    assert "otp_webauthn_register.js" not in page

@@ -25,7 +25,6 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from tap_provider.exceptions import RegistrationNotAllowed, TooManyAttempts
 from tap_provider.issue import revoke_pass
 from tap_provider.methods import recovery_codes
-from tap_provider.methods.full_session import second_factor_kinds
 from tap_provider.methods.kinds import Method
 from tap_provider.methods.recovery_codes import (
     COUNT,
@@ -39,6 +38,7 @@ from tap_provider.methods.recovery_codes import (
     spend_code,
 )
 from tap_provider.methods.step_up import second_factors
+from tap_provider.methods.two_steps import second_factor_kinds
 from tap_provider.models import AuditEvent, Level, RecoveryCode, RegisteredMethod, SignIn
 from tap_provider.passcode import ALPHABET, hash_alike
 from tap_provider.policy import change_policy

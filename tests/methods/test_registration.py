@@ -26,7 +26,7 @@ from tap_provider.methods.registration import (
 )
 from tap_provider.methods.registry import find_kind
 from tap_provider.methods.totp import TotpForm, TotpKind
-from tap_provider.models import AuditEvent, Level, SignIn
+from tap_provider.models import AuditEvent, Level, RecoveryCode, SignIn
 from tap_provider.policy import ResolvedPolicy, change_policy, resolve_policy
 from tap_provider.redeem import redeem_pass
 from tap_provider.sign_in import Client as WhereFrom
@@ -347,6 +347,36 @@ def test_register_method__a_stranger_is_asked_to_sign_in(client: Client, policy_
     assert response.status_code == 302
     assert response["Location"].startswith("/account/sign-in/")
     assert not TOTPDevice.objects.exists()
+
+
+@pytest.mark.parametrize("besides", ["recovery codes", "an app"])
+def test_guard_registration__a_lenient_policy_is_for_who_has_nothing_but_the_password(
+    robin: Any, admin: Any, policy_on: Any, full: Any, hasher: Any, besides: str
+) -> None:
+    """django-admin takes a password alone: whoever learnt it would register a passkey past the second factor."""
+    change_policy(actor=admin, now=NOW, require_strong_authentication_to_register=False)
+    sign_in = full(Level.SINGLE_FACTOR)
+    assert may_register(sign_in=sign_in, policy=resolve_policy(robin), now=NOW) is None
+    if besides == "an app":
+        TOTPDevice.objects.create(user=robin, name="Phone", confirmed=True)
+    else:
+        RecoveryCode.objects.create(user=robin, code_hash=f"{hasher.algorithm}$x", created_at=NOW)
+    refusal = may_register(sign_in=sign_in, policy=resolve_policy(robin), now=NOW)
+    assert refusal is not None
+    assert refusal.code == "not_strong_enough"
+
+
+def test_guard_registration__a_lenient_policy_takes_no_login_that_proved_nothing(
+    robin: Any, admin: Any, policy_on: Any
+) -> None:
+    """A backend that was merely named to `login()`: a link in a mail, say."""
+    change_policy(actor=admin, now=NOW, require_strong_authentication_to_register=False)
+    unproved = begin_sign_in(
+        user=robin, methods=[], amr=[], level=Level.SINGLE_FACTOR, client=WhereFrom(), now=NOW, authenticated_at=NOW
+    )
+    refusal = may_register(sign_in=unproved, policy=resolve_policy(robin), now=NOW)
+    assert refusal is not None
+    assert refusal.code == "not_fresh"  # signing in with the password is all that is lacking
 
 
 @pytest.mark.django_db(transaction=True)

@@ -395,3 +395,37 @@ def test_sign_in__inside_a_registration_session_keeps_django_otps_mark_of_this_l
         "otp_device_id",
         SESSION_KEY,
     }
+
+
+def test_second_step__an_app_that_is_locked_for_long_says_so(awaiting_client: Client, app: TOTPDevice) -> None:
+    """Somebody with the password has guessed for days: that a right code is not right would be a lie."""
+    failed = {"throttling_failure_count": 18, "throttling_failure_timestamp": timezone.now()}
+    TOTPDevice.objects.update(**failed)
+    told = awaiting_client.post(VERIFY, {"code": code_of(app)}).content.decode()
+    assert "not even a right one" in told
+    assert AuditEvent.objects.filter(kind=AuditEvent.Kind.SIGN_IN_REFUSED).count() == 1
+    assert TOTPDevice.objects.get().throttling_failure_count == 18
+    TOTPDevice.objects.create(user=app.user, name="Spare", confirmed=True)
+    assert "not even a right one" not in awaiting_client.post(VERIFY, {"code": "000000"}).content.decode()
+
+
+def test_second_step__a_lock_of_seconds_is_not_worth_mentioning(awaiting_client: Client, app: TOTPDevice) -> None:
+    TOTPDevice.objects.update(throttling_failure_count=2, throttling_failure_timestamp=timezone.now())
+    told = awaiting_client.post(VERIFY, {"code": code_of(app)}).content.decode()
+    assert "Wait for the next one, then try again." in told
+
+
+def test_second_step__people_without_a_upn_are_counted_each_by_themselves(settings: Any, make_user: Any) -> None:
+    settings.TAP_PROVIDER_UPN_FIELD = "email"
+    browsers = {}
+    for name in ("kay", "quinn"):
+        user = make_user(name, email="", password=PASSWORD)
+        device = TOTPDevice.objects.create(user=user, name="Phone", confirmed=True)
+        browser = Client()
+        assert browser.post(SIGN_IN, {"upn": name, "password": PASSWORD})["Location"] == VERIFY
+        browsers[name] = (browser, device)
+    for _guess in range(11):
+        answer = browsers["kay"][0].post(VERIFY, {"code": "000000"})
+    assert answer.status_code == 429
+    browser, device = browsers["quinn"]
+    assert browser.post(VERIFY, {"code": code_of(device)}).status_code == 302

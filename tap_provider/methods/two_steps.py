@@ -1,0 +1,159 @@
+"""Password, then a second factor: the two steps of signing in without a passkey.
+
+Guesses are counted before anything is hashed: at what was typed, which may be told to anybody, and at the account that
+was meant, which is told to nobody.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.auth import authenticate, get_user_model
+from django.core.exceptions import MultipleObjectsReturned, ObjectDoesNotExist
+from django.utils.crypto import constant_time_compare
+from django.utils.module_loading import import_string
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.debug import sensitive_variables
+
+from .. import audit
+from ..exceptions import AmbiguousUpn, SignInRefused, TooManyAttempts
+from ..hooks import NOBODY, clean_upn, find_user
+from ..models import AuditEvent
+from ..sign_in import Client
+from ..throttle import Attempt, count_attempt, take_back
+from .full_session import PENDING_KEY, session_hash, sign_in
+from .password import USED_PASSWORD
+from .registry import all_kinds
+
+if TYPE_CHECKING:
+    from django.forms import Form
+    from django.http import HttpRequest
+
+    from .kinds import MethodKind, UsedMethod
+
+PENDING_FOR = timedelta(minutes=10)
+
+TOKEN_BACKEND = "oauth2_provider.backends.OAuth2Backend"  # noqa: S105 a path; whether it is installed or not
+
+
+@sensitive_variables()
+def sign_in_with_password(request: HttpRequest, *, upn: str, password: str, now: datetime) -> bool:
+    """Check UPN and password. True: signed in. False: the password was right, a second factor is awaited.
+
+    Raises TooManyAttempts before anything is hashed, or SignInRefused.
+    """
+    named, typed = _whom(upn), clean_upn(upn) or upn[:256]
+    attempt = count_attempt(purpose="password", upn=typed, address=Client.of(request).address, now=now)
+    at_account = _count_at_account(named, typed=typed, now=now)
+    # A text that cannot be a name is tried as one that nobody has, which costs the same and no database refuses. An
+    # account that was guessed at too often is tried as well, and refused whatever comes of it.
+    username = (clean_upn(upn) or NOBODY) if named is None else named.get_username()
+    try:
+        user = authenticate(request, username=username, password=password)
+    except ValueError:  # a lone surrogate, which no hasher can encode
+        user = None
+    if user is None or at_account is None or _is_by_token(user.backend):
+        record_refusal(request, named, reason="password", now=now)
+        raise SignInRefused(_("That user name and password do not match."), code="password_not_accepted")
+    take_back(attempt)
+    take_back(at_account)
+    backend: str = user.backend
+    if not second_factor_kinds(user):
+        sign_in(request, user, used=[USED_PASSWORD], backend=backend)
+        return True
+    request.session.cycle_key()
+    request.session[PENDING_KEY] = {
+        "user": str(user.pk),
+        "backend": backend,
+        "until": (now + PENDING_FOR).isoformat(),
+        "hash": session_hash(user),
+    }
+    return False
+
+
+def _is_by_token(backend: str) -> bool:
+    # django-oauth-toolkit's backend takes any access token in the request for a proof, whatever was typed: each relying
+    # party would be its users at this page.
+    classes = import_string(backend).__mro__
+    return any(f"{known.__module__}.{known.__qualname__}" == TOKEN_BACKEND for known in classes)
+
+
+def _whom(typed: str) -> Any | None:
+    """Return the user whom Django would find by this text, as UPN or else as user name. Two queries, whoever it is."""
+    by_upn = by_user_name = None
+    with suppress(AmbiguousUpn):
+        by_upn = find_user(typed)
+    users: Any = get_user_model()._default_manager
+    with suppress(ObjectDoesNotExist, MultipleObjectsReturned):
+        by_user_name = users.get_by_natural_key(clean_upn(typed) or NOBODY)
+    return by_upn or by_user_name
+
+
+def _count_at_account(named: Any | None, *, typed: str, now: datetime) -> Attempt | None:
+    """Count one guess at the account that was meant, or at nobody's; None where there were too many.
+
+    However somebody is named (a user name, another case, accents that a collation disregards), guesses at one account
+    are one count. It stays silent: that several names are refused together would tell strangers whose they are.
+    """
+    whom = f"nobody {typed}" if named is None else account_of(named)
+    with suppress(TooManyAttempts):
+        return count_attempt(purpose="password of an account", upn=whom, address=None, now=now)
+    return None
+
+
+def account_of(user: Any) -> str:
+    """Return what guesses at this user's account are counted under, whatever they are called, if anything."""
+    return f"account {user.pk}"
+
+
+def second_factor_kinds(user: Any) -> list[MethodKind]:
+    """Return the kinds that this user may give after the password; the first is asked for unless they choose."""
+    return [kind for kind in all_kinds() if kind.second_factor_form(user) is not None]
+
+
+def awaited_user(request: HttpRequest, *, now: datetime) -> Any | None:
+    """Return whose second factor this session awaits, or None."""
+    pending = request.session.get(PENDING_KEY)
+    if not pending or now >= datetime.fromisoformat(pending["until"]):
+        return None
+    user = get_user_model()._default_manager.filter(pk=pending["user"]).first()
+    if user is None or not user.is_active:
+        return None
+    # A password that was changed meanwhile ends what was begun with the old one, as Django ends sessions.
+    return user if constant_time_compare(pending["hash"], session_hash(user)) else None
+
+
+@sensitive_variables()
+def sign_in_with_second_factor(request: HttpRequest, *, user: Any, kind: MethodKind, form: Form, now: datetime) -> None:
+    """Check the awaited second factor and sign in. Raises TooManyAttempts or SignInRefused."""
+    awaited = awaited_user(request, now=now)
+    if awaited is None or awaited.pk != user.pk:
+        raise SignInRefused(_("Start again: it is too long since you gave your password."), code="not_awaited")
+    used = verify_second_factor(request, user, kind=kind, form=form, now=now)
+    backend = request.session.pop(PENDING_KEY)["backend"]
+    sign_in(request, user, used=[USED_PASSWORD, used], backend=backend)
+
+
+@sensitive_variables()
+def verify_second_factor(request: HttpRequest, user: Any, *, kind: MethodKind, form: Form, now: datetime) -> UsedMethod:
+    """Count an attempt, then tell what it proved. Raises TooManyAttempts or SignInRefused."""
+    address = Client.of(request).address
+    attempt = count_attempt(purpose="second factor", upn=account_of(user), address=address, now=now)
+    refusal = SignInRefused(kind.wrong_answer, code="code_not_accepted")
+    try:
+        used = kind.verify_second_factor(user, form) if form.is_valid() else None
+    except SignInRefused as error:
+        used, refusal = None, error
+    if used is None:
+        record_refusal(request, user, reason=kind.slug, now=now)
+        raise refusal
+    take_back(attempt)
+    return used
+
+
+def record_refusal(request: HttpRequest, user: Any | None, *, reason: str, now: datetime) -> None:
+    """Record that a password or second factor was refused, and of whom, if anybody was meant."""
+    address = Client.of(request).address
+    audit.record(AuditEvent.Kind.SIGN_IN_REFUSED, now=now, user=user, address=address, reason=reason)
