@@ -25,6 +25,7 @@ from . import mail, signals
 from .conf import settings
 from .hooks import get_hooks
 from .methods.registry import find_kind
+from .throttle import account_of, count_attempt
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
@@ -109,6 +110,8 @@ def _tell(notice: Notice, *, user: Any, sign_in: SignIn | None, at: datetime | N
     try:
         addresses = _addresses_of(user)
         if addresses:
+            # Of one kind ten in ten minutes: whoever sits at an open session could bury the one that matters.
+            count_attempt(purpose=f"notice {notice}", upn=account_of(user), address=None, now=now)
             mail.deliver(_write(notice, user=user, sign_in=sign_in, addresses=addresses, at=at or now, **facts))
     except Exception as error:  # noqa: BLE001 a template, a hook, a queue: nobody's request fails for a mail
         mail.record_failure(error, notice=notice, user=user, sign_in_id=sign_in.pk if sign_in else None, now=now)
@@ -207,7 +210,8 @@ def harmless(name: str) -> str:
 
     Whoever registered the method chose it, and it may be them whom the mail warns of.
     """
-    line = re.sub(r"[:/\\@<>]+", " ", one_line(name))
+    line = re.sub(r"[:/\\@<>]+", " ", one_line(unicodedata.normalize("NFKC", name)))
+    line = line.replace("\N{IDEOGRAPHIC FULL STOP}", ".")  # which browsers take for a dot in an address
     line = re.sub(r"\.(?=\w*[^\W\d_])", ". ", line)  # "evil.example", but not "5.7"
     line = " ".join(line.split())
     return line if len(line) <= LONGEST_NAME else f"{line[: LONGEST_NAME - 1]}…"

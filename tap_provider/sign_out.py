@@ -6,7 +6,7 @@ who has lost a phone is here with a pass, or with no more than a password.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.contrib.auth import logout
@@ -30,8 +30,8 @@ from .sign_in import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from datetime import datetime
-    from typing import Any
 
     from django.http import HttpRequest
 
@@ -46,13 +46,21 @@ For our own apps above this one, as `sign_in.sign_in_ending` is, and after it: t
 """
 
 
-def open_sign_ins(user: Any, *, now: datetime) -> list[SignIn]:
-    """Return the user's sign-ins that are neither ended nor past their deadline, newest first, 200 at most. One query.
+who_knows_of_use: list[Callable[[Iterable[SignIn]], set[UUID]]] = []
+"""Who may know that something of a sign-in is in use though its session has run out. Filled by `AppConfig.ready`."""
 
-    A session that has run out by age is among them, because nobody came to tell.
+
+def open_sign_ins(user: Any, *, now: datetime) -> list[SignIn]:
+    """Return the user's sign-ins by which somebody may be in, last seen first, of the last 200. One query or a few.
+
+    Neither ended nor past their deadline; of those whose session has run out by age only such as something of is still
+    in use: a relying party's tokens, say. Running out ends no sign-in, as nobody comes to tell.
     """
-    newest = SignIn.objects.not_over(now=now).filter(user=user).order_by("-created_at", "-pk")[:MOST_LISTED]
-    return [with_user(sign_in, user) for sign_in in newest]
+    newest = SignIn.objects.not_over(now=now).filter(user=user).order_by("-last_seen_at", "-created_at", "-pk")
+    found = [with_user(sign_in, user) for sign_in in newest[:MOST_LISTED]]
+    run_out = [sign_in for sign_in in found if sign_in.has_run_out(now=now)]
+    in_use = set[UUID]().union(*(ask(run_out) for ask in who_knows_of_use)) if run_out else set()
+    return [sign_in for sign_in in found if sign_in.pk in in_use or not sign_in.has_run_out(now=now)]
 
 
 def end_own_sign_in(*, sign_in: SignIn, sign_in_id: UUID | str, client: Client, now: datetime) -> SignIn:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv6Address, ip_address, ip_network
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import OperationalError, connections, router
 from django.utils.crypto import salted_hmac
@@ -49,7 +49,8 @@ class Attempt:
 def count_attempt(*, purpose: str, upn: str, address: str | None, now: datetime) -> Attempt:
     """Count one attempt by this UPN from this address, then let it pass or raise TooManyAttempts.
 
-    `purpose` separates what is guessed at ("pass", "password"). Two statements, one commit.
+    `purpose` separates what is guessed at ("pass", "password"); `upn` may be an account as well (`account_of`). Two
+    statements, one commit.
     """
     limits = {_digest(purpose, "upn", upn.casefold()): MOST_BY_UPN}
     if address is not None:
@@ -60,9 +61,23 @@ def count_attempt(*, purpose: str, upn: str, address: str | None, now: datetime)
     return attempt
 
 
+def account_of(user: Any) -> str:
+    """Return what is counted for a user's account, by whatever names it is called, if any."""
+    return f"account {user.pk}"
+
+
 def take_back(attempt: Attempt) -> None:
     """Uncount this attempt, because it was no wrong guess. One statement."""
     _add_or_retry(attempt, -1)
+
+
+def is_first_use(what: str, *, until: datetime) -> bool:
+    """Tell whether this is used for the first time, and remember that until then. One statement, one commit.
+
+    Of simultaneous uses one is the first, on every database and whatever holds the session.
+    """
+    digest = _digest("once", "use", what)
+    return _add_or_retry(Attempt(limits=((digest, 1),), minute=int(until.timestamp()) // 60), 1)[digest] == 1
 
 
 def sweep(*, now: datetime) -> int:

@@ -14,7 +14,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.db import connections
 from django.test import Client
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from tap_provider.issue import IssuedPass, issue_pass
 from tap_provider.passcode import PasscodeHasher
@@ -25,6 +25,13 @@ from .softauthn import sign_in_with_passkey as ceremony
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+
+
+@pytest.fixture(autouse=True)
+def in_the_sites_language() -> Iterator[None]:
+    """Leave no language in force that a page was asked for in: Django keeps it for the thread."""
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture

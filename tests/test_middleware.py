@@ -386,6 +386,24 @@ def test_middleware__a_request_that_touches_the_user_costs_one_more(
     assert with_ours - without == 1
 
 
+@pytest.mark.parametrize(("url", "name"), [("/test/whoami/", "full_client"), ("/test/opted-in/", "holder_client")])
+def test_middleware__notes_every_five_minutes_when_somebody_was_here(
+    request: pytest.FixtureRequest, url: str, name: str
+) -> None:
+    client: Client = request.getfixturevalue(name)
+    for minutes, is_noted in ((4, False), (5, True)):
+        seen = timezone.now() - minutes * MINUTE
+        SignIn.objects.update(last_seen_at=seen, session_expires_at=None)
+        assert sees(client, url) is not None
+        sign_in = sign_in_of(client)
+        assert (sign_in.last_seen_at > seen) is is_noted
+        expected = is_noted and name == "full_client"
+        assert (sign_in.session_expires_at is not None) is expected
+        if expected:
+            age = (sign_in.session_expires_at - sign_in.last_seen_at).total_seconds()
+            assert abs(age - client.session.get_expiry_age()) < 5
+
+
 def test_middleware__touching_the_user_costs_an_anonymous_visitor_nothing(
     client: Client, cost: Callable[..., tuple[int, int]]
 ) -> None:

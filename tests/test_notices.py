@@ -370,6 +370,19 @@ def test_addresses__a_hook_that_fails_is_recorded_and_disturbs_nobody(
     assert failures() == [{"notice": "signed_out_everywhere", "error": "ZeroDivisionError"}]
 
 
+def test_notices__of_one_kind_are_ten_in_ten_minutes(robin: Any, sign_in: SignIn, committed: Any) -> None:
+    """Whoever sits at an open session could bury the one that matters; of another kind it is still told."""
+    for _time in range(11):
+        sign_out_everywhere(robin, sign_in, committed)
+    assert len(mail.outbox) == 10
+    assert failures() == [{"notice": "signed_out_everywhere", "error": "TooManyAttempts"}]
+    with committed():
+        told = {"kind": "totp", "method_id": "7", "name": "Phone", "sign_in": sign_in}
+        send(signals.method_removed, user=robin, **told)
+    assert "removed" in mail.outbox[-1].subject
+    assert len(mail.outbox) == 11
+
+
 # Only what was committed.
 
 
@@ -418,6 +431,9 @@ def test_hostile_names__are_escaped_in_html_and_bare_in_text(
         ("write to help@evil.example", "write to help evil. example"),
         ("www.evil.example", "www. evil. example"),
         ("4.evil.example", "4. evil. example"),
+        ("evil\N{FULLWIDTH FULL STOP}example\N{FULLWIDTH COMMERCIAL AT}x", "evil. example x"),
+        ("evil\N{IDEOGRAPHIC FULL STOP}example", "evil. example"),
+        ("evil\N{HALFWIDTH IDEOGRAPHIC FULL STOP}example", "evil. example"),
         ("a\u202egnp\u2066\x00\x1b[31m", "a gnp [31m"),
         ("one\r\ntwo\u2028three", "one two three"),
         ("x" * 10_000, "x" * 59 + "…"),

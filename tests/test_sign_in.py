@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.contrib.sessions.backends.db import SessionStore as DatabaseSession
 from django.contrib.sessions.backends.signed_cookies import SessionStore
 from django.db import connection
 from django.http import HttpRequest
@@ -99,6 +100,17 @@ def test_adopt_session__claims_nothing(robin: Any, request_: HttpRequest) -> Non
     assert (sign_in.level, sign_in.authenticated_at) == (Level.SINGLE_FACTOR, None)
     assert (sign_in.methods, sign_in.amr) == ([], [])
     assert request_.session[SESSION_KEY] == str(sign_in.pk)
+
+
+def test_adopt_session__of_a_session_in_a_cookie_happens_once(rf: RequestFactory, robin: Any) -> None:
+    """A copy of the old cookie names no sign-in, and would be adopted again each time it is sent."""
+    adopted = adopt_session(with_session(rf.get("/")), robin, now=NOW)
+    other = adopt_session(with_session(rf.get("/")), robin, now=NOW)  # another old browser
+    assert None not in {adopted, other}
+    end_sign_in(adopted, reason=Reason.ENDED_ELSEWHERE, now=NOW)
+    assert adopt_session(with_session(rf.get("/")), robin, now=NOW) is None
+    elsewhere = with_session(rf.get("/"), DatabaseSession())
+    assert adopt_session(elsewhere, robin, now=NOW) is not None  # that one keeps what it carries
 
 
 def test_put_in_session__carries_only_the_id(robin: Any, request_: HttpRequest) -> None:

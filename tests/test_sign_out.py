@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -68,6 +69,21 @@ def test_open_sign_ins__are_as_many_as_a_page_takes(robin: Any) -> None:
     found = open_sign_ins(robin, now=NOW)
     assert len(found) == MOST_LISTED
     assert found[0] == newest
+
+
+def test_open_sign_ins__are_not_those_whose_session_has_run_out(robin: Any) -> None:
+    """Whoever signs in each fortnight would read through a year of them."""
+    used, unused = (begin(robin, session_expires_at=NOW + HOUR) for _ in range(2))
+    SignIn.objects.filter(pk=used.pk).update(session_expires_at=NOW + 2 * HOUR)
+    at_the_latest = NOW + HOUR + 5 * MINUTE  # seen again within five minutes, which is not noted
+    assert set(open_sign_ins(robin, now=at_the_latest - timedelta(seconds=1))) == {used, unused}
+    assert open_sign_ins(robin, now=at_the_latest) == [used]
+
+
+def test_open_sign_ins__are_ordered_by_when_they_were_last_seen(robin: Any) -> None:
+    first, second = begin(robin), begin(robin, now=NOW + MINUTE)
+    SignIn.objects.filter(pk=first.pk).update(last_seen_at=NOW + HOUR)
+    assert open_sign_ins(robin, now=NOW + HOUR) == [first, second]
 
 
 # Ending one

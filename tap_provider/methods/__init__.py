@@ -9,7 +9,9 @@ step_up         adding to a full session what a stronger level lacks
 own, changes    one's own methods; a name, removing, losing
 provenance      which sign-in a method came by, and what came by it
 
-passkey         WebAuthn by django-otp-webauthn       totp   authenticator app by django-otp
-password        Django's own                          recovery_codes   ten to keep, hashed, each good once
-otp_devices     what django-otp wants of every request
+passkey             WebAuthn by django-otp-webauthn; passkey_ceremony, passkey_texts: its pages' other half
+totp                authenticator app by django-otp
+recovery_codes      ten to keep, hashed, each good once
+password            Django's own
+otp_devices         what django-otp wants of every request
 """

@@ -27,6 +27,7 @@ from ..sign_in import (
     begin_sign_in,
     can_rotate,
     end_sign_in,
+    expiry_of,
     hold_user,
     put_in_session,
     renew_sign_in,
@@ -100,7 +101,9 @@ def record_login(sender: type[Any], request: HttpRequest, user: Any, **kwargs: A
         end_sign_in(previous, reason=SignIn.EndedReason.SIGNED_IN_ANEW, now=now)
         if previous.is_registration_only:
             _strip(request, user)
-    begun = begin_sign_in(user=user, authenticated_at=now, **told)
+    begun = begin_sign_in(
+        user=user, authenticated_at=now, session_expires_at=expiry_of(request.session, now=now), **told
+    )
     put_in_session(request, begun)
     audit.record(
         AuditEvent.Kind.SIGN_IN_BEGUN,

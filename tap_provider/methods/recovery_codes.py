@@ -34,7 +34,7 @@ from ..models import RecoveryCode, SignIn
 from ..passcode import fold_passcode, generate_passcode, group_passcode, hash_alike
 from ..policy import resolve_policy
 from ..sign_in import Client, hold_user, sign_in_of_user
-from ..throttle import count_attempt
+from ..throttle import account_of, count_attempt
 from .kinds import Factor, Method, MethodKind, UsedMethod
 from .password import USED_PASSWORD
 from .registration import guard_kind, guard_offered, guard_registration, record_registration
@@ -179,7 +179,7 @@ def make_codes(*, sign_in: SignIn, now: datetime, address: str | None) -> NewCod
     guard_offered(kind)
     assert kind is not None  # noqa: S101 that is what was guarded
     guard_kind(kind, sign_in)
-    count_attempt(purpose="recovery codes", upn=f"account {user.pk}", address=address, now=now)  # ten hashes each
+    count_attempt(purpose="recovery codes", upn=account_of(user), address=address, now=now)  # ten hashes each
     # Hashed outside the transaction, which on SQLite everybody else waits for.
     new = NewCodes(made_at=now, codes=tuple(generate_passcode(SYMBOLS) for _number in range(COUNT)))
     hasher = settings.passcode_hasher

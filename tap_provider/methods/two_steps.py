@@ -22,7 +22,7 @@ from ..exceptions import AmbiguousUpn, SignInRefused, TooManyAttempts
 from ..hooks import NOBODY, clean_upn, find_user
 from ..models import AuditEvent
 from ..sign_in import Client
-from ..throttle import Attempt, count_attempt, take_back
+from ..throttle import Attempt, account_of, count_attempt, take_back
 from .full_session import PENDING_KEY, session_hash, sign_in
 from .password import USED_PASSWORD
 from .registry import all_kinds
@@ -101,11 +101,6 @@ def _count_at_account(named: Any | None, *, typed: str, now: datetime) -> Attemp
     with suppress(TooManyAttempts):
         return count_attempt(purpose="password of an account", upn=whom, address=None, now=now)
     return None
-
-
-def account_of(user: Any) -> str:
-    """Return what guesses at this user's account are counted under, whatever they are called, if anything."""
-    return f"account {user.pk}"
 
 
 def second_factor_kinds(user: Any) -> list[MethodKind]:

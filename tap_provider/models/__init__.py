@@ -7,11 +7,12 @@ elsewhere. The bounds that must never be crossed are database constraints.
 from .method import RecoveryCode, RegisteredMethod
 from .policy import LONGEST_LIFETIME, SHORTEST_LIFETIME, TemporaryAccessPassPolicy
 from .records import AttemptCounter, AuditEvent
-from .sign_in import Level, SignIn, SignInMethod, SignInQuerySet
+from .sign_in import SEEN_EVERY, Level, SignIn, SignInMethod, SignInQuerySet
 from .temporary_access_pass import TemporaryAccessPass
 
 __all__ = [
     "LONGEST_LIFETIME",
+    "SEEN_EVERY",
     "SHORTEST_LIFETIME",
     "AttemptCounter",
     "AuditEvent",

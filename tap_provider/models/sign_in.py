@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -12,6 +13,9 @@ from django.utils.translation import gettext_lazy as _
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+
+SEEN_EVERY = timedelta(minutes=5)  # that a sign-in was seen is noted so often
 
 
 class Level(models.TextChoices):
@@ -38,6 +42,10 @@ class SignInQuerySet(models.QuerySet["SignIn"]):
     def overdue(self, *, now: datetime) -> SignInQuerySet:
         """Past their deadline, and not ended."""
         return self.not_ended().filter(deadline__lte=now)
+
+    def adopted(self) -> SignInQuerySet:
+        """From before the installation: nobody knows when they began."""
+        return self.filter(authenticated_at=None)
 
     def opened_by_a_pass(self) -> SignInQuerySet:
         return self.exclude(pass_id=None)
@@ -75,6 +83,8 @@ class SignIn(models.Model):
     # Moved by signing in anew and not by a step-up; null: adopted.
     signed_in_at = models.DateTimeField(_("signed in at"), null=True)
     deadline = models.DateTimeField(_("deadline"), null=True)
+    last_seen_at = models.DateTimeField(_("last seen at"), null=True)  # to five minutes
+    session_expires_at = models.DateTimeField(null=True)  # of a full session, if it is not used again
     ended_at = models.DateTimeField(_("ended at"), null=True)
     ended_reason = models.CharField(_("ended because"), max_length=20, choices=EndedReason, blank=True)
     pass_id = models.UUIDField(_("pass"), null=True, db_index=True)
@@ -112,6 +122,10 @@ class SignIn(models.Model):
     @property
     def is_registration_only(self) -> bool:
         return self.pass_id is not None
+
+    def has_run_out(self, *, now: datetime) -> bool:
+        """Its session is certainly gone by age: it may have been saved once more after it was last seen."""
+        return self.session_expires_at is not None and now >= self.session_expires_at + SEEN_EVERY
 
     def is_over(self, *, now: datetime) -> bool:
         """Ended, or past its deadline."""

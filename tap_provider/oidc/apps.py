@@ -23,7 +23,7 @@ class OidcConfig(AppConfig):
 
         from ..models import SignIn
         from ..sign_in import sign_in_ending, unrecorded_ending
-        from ..sign_out import signing_out_everywhere
+        from ..sign_out import signing_out_everywhere, who_knows_of_use
         from ..signals import sign_in_ended
         from . import backchannel_logout, checks, contexts, hashers, revocation
 
@@ -38,6 +38,7 @@ class OidcConfig(AppConfig):
         self.deliverers: list[Callable[..., dict[str, int]]] = [backchannel_logout.deliver_due]
         sign_in_ending.connect(backchannel_logout.queue_deliveries, dispatch_uid="tap_provider_oidc.queue_deliveries")
         pre_delete.connect(contexts.forget_sign_in, sender=SignIn, dispatch_uid="tap_provider_oidc.forget_sign_in")
+        who_knows_of_use.append(contexts.with_tokens_in_use)
         signing_out_everywhere.connect(revocation.revoke_all_but, dispatch_uid="tap_provider_oidc.revoke_all_but")
         unrecorded_ending.connect(revocation.revoke_unrecorded, dispatch_uid="tap_provider_oidc.revoke_unrecorded")
         post_delete.connect(

@@ -10,10 +10,11 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from django.db import IntegrityError, connections, router, transaction
 from django.db.models import Exists, OuterRef, Q, Subquery
+from django.utils import timezone
 from oauth2_provider.models import (
     get_access_token_model,
     get_device_grant_model,
@@ -127,6 +128,14 @@ def parties_to_tell(sign_ins: Iterable[SignIn]) -> list[tuple[SignIn, RelyingPar
     took_part = sorted(codes.union(tokens))
     parties = wanting.in_bulk({party_id for _, party_id in took_part})
     return [(by_id[sign_in_id], parties[party_id]) for sign_in_id, party_id in took_part]
+
+
+def with_tokens_in_use(sign_ins: Iterable[SignIn]) -> set[UUID]:
+    """Return which of these sign-ins a relying party still has a token of. One query."""
+    tokens = TokenContext.objects.filter(sign_in__in=[sign_in.pk for sign_in in sign_ins])
+    access = get_access_token_model().objects.filter(token_checksum=OuterRef("digest"), expires__gt=timezone.now())
+    refresh = get_refresh_token_model().objects.filter(token_checksum=OuterRef("digest"), revoked=None)
+    return set(tokens.filter(Exists(access) | Exists(refresh)).values_list("sign_in_id", flat=True))
 
 
 def revoke_tokens_of_code(code_digest: str, *, client_id: str) -> None:

@@ -5,6 +5,7 @@ because each of them asks the record when it is used.
 
 begin      what is written down when somebody has authenticated
 session    what a Django session carries of it, and finding it by that
+seen       when it was last seen, and when its session runs out
 end        ending one or many
 """
 
@@ -25,6 +26,7 @@ from .end import (
     sign_in_ending,
     unrecorded_ending,
 )
+from .seen import expiry_of, note_seen
 from .session import (
     SESSION_KEY,
     can_rotate,
@@ -48,9 +50,11 @@ __all__ = [
     "end_sign_in",
     "end_sign_ins",
     "end_with_activity",
+    "expiry_of",
     "find_sign_in",
     "hold_user",
     "note_pass",
+    "note_seen",
     "of_pass",
     "put_in_session",
     "renew_sign_in",

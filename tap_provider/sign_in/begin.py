@@ -11,7 +11,8 @@ from .. import audit, signals
 from ..models import AuditEvent, Level, SignIn, SignInMethod
 from .client import Client
 from .end import end_sign_ins
-from .session import put_in_session
+from .seen import expiry_of
+from .session import can_rotate, put_in_session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
-_KEPT = ("authenticated_at", "signed_in_at", "deadline", "pass_id")
+_KEPT = ("authenticated_at", "signed_in_at", "deadline", "session_expires_at", "pass_id")
 
 
 def begin_sign_in(
@@ -34,12 +35,14 @@ def begin_sign_in(
     authenticated_at: datetime | None,
     signed_in_at: datetime | None = None,
     deadline: datetime | None = None,
+    session_expires_at: datetime | None = None,
     pass_id: UUID | None = None,
     used: Sequence[tuple[str, str]] = (),
 ) -> SignIn:
     """Record that somebody authenticated. The caller records the audit event that fits.
 
-    `methods` are the kinds, `used` the very methods: kind and id of each.
+    `methods` are the kinds, `used` the very methods: kind and id of each. `session_expires_at` is when the session of a
+    full sign-in runs out by age, unless it is used until then.
     """
     sign_in = SignIn.objects.create(
         user=user,
@@ -50,6 +53,8 @@ def begin_sign_in(
         signed_in_at=signed_in_at or authenticated_at,
         created_at=now,
         deadline=deadline,
+        last_seen_at=now,
+        session_expires_at=session_expires_at,
         pass_id=pass_id,
         address=client.address,
         user_agent=client.user_agent,
@@ -134,11 +139,15 @@ def adopt_session(request: HttpRequest, user: Any, *, now: datetime) -> SignIn |
     """Record a full session that carries no sign-in: it predates the installation, or nobody told us how it began.
 
     Nothing is known of its strength or age, so any question about either re-authenticates. None, and nothing recorded,
-    once its user has signed out everywhere, or lost a method: that meant this session too.
+    once its user has signed out everywhere, or lost a method: that meant this session too. A session that is kept in
+    the cookie itself would be adopted again, after its end, by a copy of that cookie: there one end is the end of all.
     """
     with transaction.atomic():
         hold_user(user)
         if audit.has_happened(AuditEvent.Kind.SIGNED_OUT_EVERYWHERE, AuditEvent.Kind.METHOD_LOST, user=user):
+            return None
+        ended = SignIn.objects.adopted().filter(user=user, ended_at__isnull=False)
+        if not can_rotate(request.session) and ended.exists():
             return None
         sign_in = begin_sign_in(
             user=user,
@@ -148,6 +157,7 @@ def adopt_session(request: HttpRequest, user: Any, *, now: datetime) -> SignIn |
             client=Client.of(request),
             now=now,
             authenticated_at=None,
+            session_expires_at=expiry_of(request.session, now=now),
         )
     put_in_session(request, sign_in)
     return sign_in

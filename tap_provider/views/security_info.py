@@ -32,6 +32,7 @@ from ..methods.step_up import way_past
 from ..own_pass import own_pass
 from ..policy import resolve_policy
 from ..sign_in import sign_in_of_user
+from ..sign_out import MOST_LISTED
 from .leading import lead_away, lead_past_the_gate, lead_to, lead_to_sign_in, next_of, past_the_gate
 from .passkey_script import passkey_configuration
 from .where_signed_in import sign_ins_shown
@@ -168,6 +169,7 @@ def _render(request: HttpRequest, current: SignIn, *, status: int = 200) -> Http
         "left_to_do": left_to_do(user, policy, kinds=[one.kind for one in own]),
         "own_pass": own_pass(user, policy=policy, now=now),
         "sign_ins": sign_ins_shown(current, user, now=now),
+        "most_sign_ins": MOST_LISTED,
         "registered": find_kind(request.GET.get("registered", "")),
         "next": next_of(request),
         "passkey_configuration": passkey_configuration(request) if _offers_passkey(cards) else None,

@@ -157,7 +157,7 @@ def _ask_for_one_of(
         "other_kinds": [other for other in kinds if other is not kind],
         "upn": get_hooks().get_upn(user),
         "next": next_of(request),
-        "passkey_configuration": passkey_configuration(request),
+        "passkey_configuration": passkey_configuration(request, of_same_user=True),
     }
     return kind, form, context
 

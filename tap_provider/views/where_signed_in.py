@@ -16,6 +16,8 @@ from ..decorators import page, registration_session_allowed
 from ..exceptions import SignInNotFound
 from ..forms import SignOutEverywhereForm
 from ..methods.registry import find_kind
+from ..own_pass import own_pass
+from ..policy import resolve_policy
 from ..redeem import METHOD_KIND
 from ..sign_in import Client, sign_in_of_user
 from ..user_agent import device_of
@@ -73,11 +75,14 @@ def sign_out_everywhere(request: HttpRequest) -> HttpResponse:
         else:
             verbs.leave(request, now=now)
         return lead_to("security_info" if keep else "sign_in", request, notice="signed_out_everywhere")
-    return render(request, "tap_provider/sign_out_everywhere.html", {"form": form, "next": next_of(request)})
+    held = own_pass(request.user, policy=resolve_policy(request.user), now=timezone.now())
+    usable = held if held is not None and held.usability.is_usable else None
+    context = {"form": form, "own_pass": usable, "next": next_of(request)}
+    return render(request, "tap_provider/sign_out_everywhere.html", context)
 
 
 def sign_ins_shown(current: SignIn | None, user: Any, *, now: datetime) -> list[dict[str, Any]]:
-    """Return the user's open sign-ins as Security info lists them: this one first, then the newest."""
+    """Return the user's open sign-ins as Security info lists them: this one first, then by when they were last seen."""
     found = verbs.open_sign_ins(user, now=now)
     found = [*([] if current is None else [current]), *(one for one in found if one != current)]
     return [

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+from http.cookies import SimpleCookie
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import cbor2
@@ -10,12 +14,13 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.db.models.signals import post_save
 from django.test import Client
-from django.utils import timezone
+from django.utils import timezone, translation
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from django_otp_webauthn.models import WebAuthnAttestation, WebAuthnCredential
 
 from tap_provider.issue import revoke_pass
 from tap_provider.methods.passkey import PasskeyBackend, PasskeyKind
+from tap_provider.methods.passkey_texts import SAID, TOLD
 from tap_provider.models import AuditEvent, SignIn, TemporaryAccessPass, TemporaryAccessPassPolicy
 from tap_provider.policy import change_policy
 from tap_provider.sign_in import SESSION_KEY
@@ -35,6 +40,7 @@ from ..softauthn import (
     unb64,
 )
 
+CONFIGURATION = re.compile(r'<script id="otp_webauthn_config" type="application/json">(.*?)</script>')
 REGISTERED = AuditEvent.Kind.METHOD_REGISTERED
 
 pytestmark = pytest.mark.usefixtures("hasher")  # a cheap one
@@ -637,3 +643,114 @@ def test_register__twenty_of_a_kind_are_enough(holder_client: Client, robin: Any
     page = holder_client.get("/account/security-info/").content.decode()
     assert "Remove one first." in page
     assert "otp_webauthn_register.js" not in page
+
+
+# Once, in time, and by whom.
+
+
+@pytest.mark.parametrize("engine", ["signed_cookies", "db"])
+def test_sign_in__an_answer_is_good_once_wherever_the_session_is_kept(
+    passkey: SoftAuthenticator, settings: Any, engine: str
+) -> None:
+    """A session in a cookie has its question whenever the cookie is sent, and a synchronised passkey counts nothing."""
+    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
+    browser, thief = Client(), Client()
+    answer = passkey.get(post_json(browser, BEGIN_AUTHENTICATION).json())
+    thief.cookies = SimpleCookie(browser.cookies.output(header="", attrs=[]))
+    assert post_json(browser, COMPLETE_AUTHENTICATION, answer).status_code == 200
+    WebAuthnCredential.objects.update(sign_count=0)
+    refused = post_json(thief, COMPLETE_AUTHENTICATION, answer)
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid_state")
+    assert SESSION_KEY not in thief.session
+
+
+def test_sign_in__an_answer_comes_within_the_hour(passkey: SoftAuthenticator) -> None:
+    """Not sooner: the browser's offer on the sign-in page waits as long as the page is open."""
+    for age, status in ((59 * MINUTE, 200), (60 * MINUTE, 400)):
+        browser = Client()
+        answer = passkey.get(post_json(browser, BEGIN_AUTHENTICATION).json())
+        session = browser.session
+        state = session["otp_webauthn_authentication_state"]
+        session["otp_webauthn_authentication_state"] = {**state, "at": (timezone.now() - age).isoformat()}
+        session.save()
+        assert post_json(browser, COMPLETE_AUTHENTICATION, answer).status_code == status
+
+
+@pytest.fixture
+def sams(make_user: Any, issue: Any) -> SoftAuthenticator:
+    """The passkey of somebody else, in the same device."""
+    sam, browser, authenticator = make_user("sam"), Client(), SoftAuthenticator()
+    browser.post("/account/sign-in/pass/", {"upn": sam.upn, "passcode": issue(sam).passcode})
+    assert register_passkey(browser, authenticator).status_code == 200
+    return authenticator
+
+
+def half_way_in(robin: Any) -> Client:
+    robin.set_password("correct-horse-battery-staple")
+    robin.save()
+    TOTPDevice.objects.create(user=robin, name="Phone", confirmed=True)
+    browser = Client()
+    browser.post("/account/sign-in/", {"upn": robin.upn, "password": "correct-horse-battery-staple"})
+    return browser
+
+
+@pytest.mark.parametrize("page", ["/account/sign-in/verify/", "/account/sign-in/step-up/"])
+def test_confirming__takes_nobody_elses_passkey(
+    page: str, robin: Any, passkey: SoftAuthenticator, sams: SoftAuthenticator
+) -> None:
+    """Robin's password, Sam's key: whoever goes on would be Sam, and not know it."""
+    if page.endswith("verify/"):
+        browser = half_way_in(robin)
+    else:
+        browser = Client()
+        assert sign_in_with_passkey(browser, passkey).status_code == 200
+    begin = json.loads(CONFIGURATION.search(browser.get(page).content.decode())[1])["beginAuthenticationUrl"]  # type: ignore[index]
+    before = browser.session.get(SESSION_KEY)
+
+    options = post_json(browser, begin).json()
+    theirs = WebAuthnCredential.objects.get(user=robin)
+    assert [one["id"] for one in options["allowCredentials"]] == [b64(theirs.credential_id)]
+    refused = post_json(browser, COMPLETE_AUTHENTICATION, sams.get(options))
+    assert (refused.status_code, refused.json()["detail"]) == (
+        403,
+        "That passkey is somebody else's. Use one of yours.",
+    )
+    assert browser.session.get(SESSION_KEY) == before
+    own = post_json(browser, COMPLETE_AUTHENTICATION, passkey.get(post_json(browser, begin).json()))
+    assert own.status_code == 200
+    assert sign_in_of(browser).user == robin
+
+
+def test_sign_in__asks_for_anybodys_where_nobody_is_named(passkey: SoftAuthenticator) -> None:
+    """A list would tell strangers who has a passkey."""
+    for begin in (BEGIN_AUTHENTICATION, f"{BEGIN_AUTHENTICATION}?same"):
+        assert post_json(Client(), begin).json().get("allowCredentials", []) == []
+
+
+# What is said during a ceremony.
+
+
+def test_texts__every_text_of_the_librarys_script_is_ours() -> None:
+    """An update of the library brings new ones: they are English, and speak of servers."""
+    folder = Path(str(files("django_otp_webauthn"))) / "static" / "django_otp_webauthn"
+    scripts = [(folder / f"otp_webauthn_{name}.js").read_text(encoding="utf-8") for name in ("auth", "register")]
+    theirs = {text for script in scripts for text in re.findall(r'gettext\("([^"]+)"\)', script)}
+    assert len(theirs) > 20
+    assert theirs == set(SAID)
+
+
+@pytest.mark.parametrize("code", ["en", "de", "es", "fr", "ja", "zh-hans"])
+def test_texts__are_in_the_language_of_their_reader(code: str, client: Client) -> None:
+    script = client.get("/account/methods/passkey/texts.js", headers={"accept-language": code}).content.decode()
+    with translation.override(code):
+        for theirs, ours in SAID.items():
+            assert json.dumps(str(ours)) in script or str(ours) in script, theirs
+
+
+def test_refusal__is_told_in_our_words_and_the_readers_language(passkey: SoftAuthenticator) -> None:
+    WebAuthnCredential.objects.all().delete()
+    browser = Client(headers={"accept-language": "fr"})
+    told = sign_in_with_passkey(browser, passkey).json()["detail"]
+    with translation.override("fr"):
+        assert told == str(TOLD["credential_not_found"])
+    assert told != str(TOLD["credential_not_found"])

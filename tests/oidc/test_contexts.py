@@ -39,6 +39,7 @@ from tap_provider.oidc.contexts import (
 from tap_provider.oidc.models import CodeContext, TokenContext
 from tap_provider.policy import change_policy
 from tap_provider.sign_in import end_sign_in
+from tap_provider.sign_out import open_sign_ins
 
 from ..conftest import DAY, HOUR, MINUTE, NOW
 from .conftest import Party, counted, deactivate, sign_in_of, sign_in_with_password
@@ -461,3 +462,17 @@ def test_forget_sign_in__takes_an_approved_device_along(
     sign_in_of(full).delete()
 
     assert not type(device).objects.exists()
+
+
+def test_open_sign_ins__whose_session_has_run_out_are_those_with_tokens_in_use(full: Client, intranet: Party) -> None:
+    """The browser is gone, the relying party is not: whoever looks where they are signed in must find it, to end it."""
+    tokens = intranet.tokens(full)
+    sign_in = sign_in_of(full)
+    SignIn.objects.update(session_expires_at=timezone.now() - DAY)
+    assert open_sign_ins(sign_in.user, now=timezone.now()) == [sign_in]
+    get_access_token_model().objects.update(expires=timezone.now())
+    assert open_sign_ins(sign_in.user, now=timezone.now()) == [sign_in]  # by the refresh token
+    assert intranet.refresh(tokens.refresh_token).status_code == 200
+    get_access_token_model().objects.update(expires=timezone.now())
+    get_refresh_token_model().objects.update(revoked=timezone.now())
+    assert open_sign_ins(sign_in.user, now=timezone.now()) == []

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from tap_provider.models import AuditEvent, Level, SignIn
+from tap_provider.models import AuditEvent, Level, SignIn, TemporaryAccessPass
 from tap_provider.sign_in import SESSION_KEY, begin_sign_in
 from tap_provider.sign_in import Client as Origin
 
@@ -123,6 +123,23 @@ def test_list__escapes_whatever_a_device_or_method_may_be_called(robin: Any) -> 
     assert "&lt;i&gt;x&lt;/i&gt;, &lt;u&gt;y&lt;/u&gt;" in shown
 
 
+def test_list__says_when_each_was_last_seen(passkey_client: Client, robin: Any) -> None:
+    elsewhere = begin(robin, agent=FIREFOX)
+    SignIn.objects.filter(pk=elsewhere.pk).update(last_seen_at=timezone.now() - 3 * HOUR)
+    page = text_of(passkey_client.get(SECURITY_INFO))
+    others = SignIn.objects.filter(user=robin, ended_at=None).count() - 1
+    assert page.count("Last active") == others  # of this browser it is plain
+
+
+def test_list__says_where_there_are_more(passkey_client: Client, robin: Any) -> None:
+    """A thief who signs in two hundred times is not out of sight."""
+    assert "are shown" not in text_of(passkey_client.get(SECURITY_INFO))
+    for _ in range(200):
+        begin(robin)
+    page = text_of(passkey_client.get(SECURITY_INFO))
+    assert "Only the last 200 are shown. Signing out everywhere ends the others too." in page
+
+
 def test_list__of_twenty_methods_and_fifty_sign_ins_is_twelve_queries_and_sixty_kilobytes(
     passkey_client: Client, robin: Any, issue: Any
 ) -> None:
@@ -201,6 +218,16 @@ def test_everywhere__signs_out_here_too_by_choice(browser: Client, robin: Any) -
     }
     assert not still_there(other)
     assert not still_there(browser)
+
+
+def test_everywhere__says_that_a_pass_stays(passkey_client: Client, robin: Any, issue: Any) -> None:
+    TemporaryAccessPass.objects.all().delete()
+    said = "Your Temporary Access Pass stays, too"
+    assert said not in text_of(passkey_client.get(EVERYWHERE))
+    issue(robin)
+    assert said in text_of(passkey_client.get(EVERYWHERE))
+    passkey_client.post(EVERYWHERE, {"here": "stay"})
+    assert TemporaryAccessPass.objects.filter(user=robin).exists()
 
 
 def test_everywhere__a_copy_of_this_browsers_cookie_is_no_way_in(browser: Client) -> None:

