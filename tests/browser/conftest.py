@@ -71,7 +71,7 @@ def demo(tmp_path: Path) -> Iterator[dict[str, Any]]:
         seeded = _read_json(process)
         for url in (seeded["base_url"], seeded["relying_party_url"]):
             wait_until_served(url)
-        yield seeded
+        yield {**seeded, "database": str(tmp_path / "var" / "example.sqlite3")}
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=20)
