@@ -8,10 +8,22 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page
 
+from .acts import add_app, give_password
 from .conftest import add_authenticator
+from .demo_database import set_policy
 from .test_story import use_pass
 
 NOTICES = ("ended", "finished", "signed_out", "signed_out_everywhere", "lost", "pass_deleted")
+SECURITY_INFO_NOTICES = (
+    "renamed",
+    "removed",
+    "lost",
+    "sign_in_ended",
+    "sign_in_gone",
+    "signed_out_everywhere",
+    "pass_deleted",
+)
+SECURITY_INFO = "/account/security-info/"
 Go = Callable[[str], None]
 Press = Callable[[str], None]
 
@@ -30,8 +42,14 @@ def every_state(page: Page, demo: dict[str, Any]) -> Iterator[str]:
             use_pass(page, demo["sign_in_with_pass_url"], demo["user"]["upn"], demo["pass"]["passcode"])
 
     yield from _signing_in(page, demo, go, press)
+    give_password(page, demo)
+    go(SECURITY_INFO)
+    yield "security info, nothing may be added"
+    by_password_alone = page.context.cookies()
+    page.context.clear_cookies()
     enter()
     yield "security info, nothing registered"
+    yield from _required(page, demo, go, press)
     yield from _registering(page, press)
     press("Finish")
     yield "finished"
@@ -40,13 +58,16 @@ def every_state(page: Page, demo: dict[str, Any]) -> Iterator[str]:
     _register_passkey(page)
     yield "security info, do you still have these"
     yield from _changing(page, press)
+    yield from _noticing(go)
     for path, name in (("sign-out-everywhere/", "sign out everywhere"), ("pass/delete/", "delete the pass")):
-        go(f"/account/security-info/{path}")
+        go(SECURITY_INFO + path)
         yield name
     go("/account/sign-out/")
     yield "sign out"
     press("Sign out")
-    yield from _second_step(page, demo, go, press)
+    yield from _second_step(page, demo, press)
+    page.context.add_cookies(by_password_alone)  # the other browser of the same person's, where that goes on
+    yield from _stepping_up(page, go, press)
 
 
 def follow(page: Page, leads_on: Locator) -> None:
@@ -73,6 +94,20 @@ def _signing_in(page: Page, demo: dict[str, Any], go: Go, press: Press) -> Itera
     yield "pass, refused"
 
 
+def _required(page: Page, demo: dict[str, Any], go: Go, press: Press) -> Iterator[str]:
+    set_policy(demo, require_registration=True)
+    go(SECURITY_INFO)
+    yield "security info, registration is required"
+    press("Finish")
+    yield "security info, finish refused"
+    set_policy(demo, require_registration=False)
+    follow(page, page.get_by_role("link", name="Change Password", exact=True))
+    yield "method, may not be removed"
+    page.goto(page.url + "remove/")
+    yield "method, remove, may not be removed"
+    go(SECURITY_INFO)
+
+
 def _registering(page: Page, press: Press) -> Iterator[str]:
     press("Add an authenticator app")
     page.locator("summary").click()
@@ -81,6 +116,8 @@ def _registering(page: Page, press: Press) -> Iterator[str]:
     press("Add")
     yield "authenticator app, refused"
     follow(page, page.get_by_role("link", name="Back to Security info"))
+    add_app(page)
+    yield "security info, an app was added"
     press("Make recovery codes")
     yield "recovery codes"
     follow(page, page.get_by_role("link", name="Security info").first)
@@ -109,12 +146,33 @@ def _changing(page: Page, press: Press) -> Iterator[str]:
     yield "method, lost"
 
 
-def _second_step(page: Page, demo: dict[str, Any], go: Go, press: Press) -> Iterator[str]:
-    go("/account/sign-in/")
-    page.locator("#id_upn").fill(demo["user"]["upn"])
-    page.locator("#id_password").fill(demo["user"]["password"])
-    press("Sign in with password")
+def _noticing(go: Go) -> Iterator[str]:
+    for notice in SECURITY_INFO_NOTICES:
+        go(f"{SECURITY_INFO}?notice={notice}")
+        yield f"security info, {notice}"
+
+
+def _second_step(page: Page, demo: dict[str, Any], press: Press) -> Iterator[str]:
+    give_password(page, demo)
+    page.wait_for_url("**/sign-in/verify/**")
     yield "second step"
-    page.locator("#id_code").fill("0000-0000-0000-0000")
+    page.locator("#id_code").fill("000000")
     press("Sign in")
     yield "second step, refused"
+    follow(page, page.get_by_role("link", name="Use this instead: Recovery codes"))
+    yield "second step, recovery code"
+    page.locator("#id_code").fill("0000-0000-0000-0000")
+    press("Sign in")
+    yield "second step, recovery code refused"
+
+
+def _stepping_up(page: Page, go: Go, press: Press) -> Iterator[str]:
+    go(SECURITY_INFO)
+    yield "security info, something stronger is needed"
+    follow(page, page.get_by_role("link", name="Confirm that it is you"))
+    yield "step-up"
+    page.locator("#id_code").fill("000000")
+    press("Confirm")
+    yield "step-up, refused"
+    follow(page, page.get_by_role("link", name="Use this instead: Recovery codes"))
+    yield "step-up, recovery code"
