@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 from django.contrib.auth import authenticate
 from django.contrib.auth.decorators import login_not_required
 from django.db import IntegrityError, transaction
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
+from django.utils.http import urlencode
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.csrf import csrf_protect
 from django_otp import DEVICE_ID_SESSION_KEY
@@ -62,6 +64,9 @@ LABEL = _("Passkey")
 UNKNOWN_CREDENTIAL = "Unknown-Credential"
 """Header of the answer to a passkey that is registered no more: relying party id and credential id, for
 `signalUnknownCredential` (WebAuthn Level 3 §5.1.10.2), so that the browser offers it no longer."""
+
+SESSION_ENDED = "Session-Ended"
+"""Header of the answer to somebody whose session is over: the page that says so, and what to do."""
 
 SAME = "same"  # in the query, for the passkeys of who is half signed in, or signed in
 LONGEST_ANSWER = 100_000  # bytes
@@ -117,7 +122,7 @@ class PasskeyHelper(WebAuthnHelper):
                 others = kind.methods(user)
                 credential = super().register_complete(user=user, state=state, data=data)
                 if credential.discoverable is False:  # nobody could sign in with it: nobody is named beforehand
-                    raise _NotNow(code="not_discoverable", detail=NOT_DISCOVERABLE)
+                    raise webauthn_errors.UnprocessableEntity(code="not_discoverable", detail=NOT_DISCOVERABLE)
                 credential.name = free_name(name_of_authenticator(credential.aaguid), others)
                 credential.save(update_fields=["name"])
                 method = Method(id=str(credential.pk), name=credential.name)
@@ -171,6 +176,13 @@ class _Registration(_Clean):
         return (
             False  # the library would ask for the method that was lost; `check_can_register` asks for the right thing
         )
+
+    def handle_exception(self, exc: Exception) -> Any:
+        response = super().handle_exception(exc)
+        if isinstance(exc, webauthn_errors.OTPWebAuthnApiError) and exc.code in {"not_authenticated", "not_signed_in"}:
+            query = urlencode({"next": reverse("tap_provider:security_info"), "notice": "ended"})
+            response.headers[SESSION_ENDED] = f"{reverse('tap_provider:sign_in')}?{query}"
+        return response
 
     def check_can_register(self) -> None:
         current, kind = sign_in_of_user(self.request), find_kind(SLUG)

@@ -75,9 +75,16 @@ document.addEventListener("otp_webauthn.register_complete", (event) => {
   window.location.assign(event.target.closest("[data-then]").dataset.then);
 });
 
-/* A passkey was refused: the server's own word is better than the script's. */
+/* A passkey was refused: because of this session, then the page anew says why and what to do; or for itself, then the
+   server's own word is better than the script's. */
 document.addEventListener("otp_webauthn.register_failed", async (event) => {
-  const told = await event.detail?.response?.json?.().catch(() => null); // read already, if it was shown already
+  const response = event.detail?.response;
+  if (response?.status === 403) {
+    const here = window.location.pathname + window.location.search;
+    window.location.replace(response.headers.get("Session-Ended") ?? here);
+    return;
+  }
+  const told = await response?.json?.().catch(() => null); // read already, if it was shown already
   if (told?.detail) {
     document.getElementById("passkey-register-status-message").textContent = told.detail;
   }
