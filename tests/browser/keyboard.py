@@ -27,6 +27,8 @@ PLACE = """() => {
 STOPS = """() => [...document.querySelectorAll("a[href], button, input, select, textarea, summary")].filter(one =>
   !one.disabled && one.type !== "hidden" && one.checkVisibility({visibilityProperty: true}) &&
   (one.type !== "radio" || one.checked))"""
+# A field that takes the focus when the page comes may do so a moment after it: keys pressed before are lost.
+SETTLED = "() => !document.querySelector('[autofocus]') || document.activeElement !== document.body"
 TAG = f"() => ({STOPS})().map((one, index) => (one.dataset.stop = index, one.outerHTML.slice(0, 90)))"
 
 
@@ -54,6 +56,7 @@ class Keyboard:
         self.reach(name, back=back)
         with self.page.expect_navigation():
             self.page.keyboard.press(key)
+        self.page.wait_for_function(SETTLED)
 
     def write(self, name: str, text: str) -> None:
         """Reach a field and replace what is in it."""
