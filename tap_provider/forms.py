@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from .exceptions import InvalidPolicy
 from .methods.changes import LONGEST_NAME
+from .methods.inputs import CodeInput
 from .models import TemporaryAccessPassPolicy
 from .policy import TARGETS, check_policy
 
@@ -19,25 +20,29 @@ class UpnField(forms.CharField):
         super().__init__(label=_("User name"), widget=forms.TextInput(attrs=attrs), **kwargs)
 
 
-class PasscodeInput(forms.PasswordInput):
-    """Legible while it is typed, and never sent back."""
+class SignInForm(forms.Form):
+    """User name and a secret: after a refusal the secret is what is typed anew."""
 
-    input_type = "text"
+    def add_error(self, field: str | None, error: Any) -> None:
+        super().add_error(field, error)
+        if field is None:
+            upn, secret = (self.fields[name].widget.attrs for name in self.fields)
+            secret["autofocus"] = upn.pop("autofocus", True)
 
 
-class PassSignInForm(forms.Form):
+class PassSignInForm(SignInForm):
     upn = UpnField(help_text=_("Usually your e-mail address at work or school."))
     passcode = forms.CharField(
         label=_("Passcode"),
         help_text=_("Capital or small letters, with or without dashes."),
         strip=False,
-        widget=PasscodeInput(
+        widget=CodeInput(
             attrs={"autocapitalize": "characters", "autocomplete": "one-time-code", "spellcheck": "false"}
         ),
     )
 
 
-class PasswordSignInForm(forms.Form):
+class PasswordSignInForm(SignInForm):
     upn = UpnField()
     password = forms.CharField(
         label=_("Password"),
@@ -50,6 +55,7 @@ class MethodNameForm(forms.Form):
     name = forms.CharField(
         label=_("Name"),
         max_length=LONGEST_NAME,
+        error_messages={"required": _("Enter a name.")},
         help_text=_("So that you recognise it: where you keep it, say."),
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )

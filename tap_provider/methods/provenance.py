@@ -72,15 +72,14 @@ def registration_of(own: OwnMethod, user: Any) -> Registration | None:
     return Registration(row.registered_at, by)
 
 
-def to_ask_about(own: Iterable[OwnMethod], sign_in: SignIn) -> list[OwnMethod]:
+def to_ask_about(own: Iterable[OwnMethod], sign_in: SignIn, *, new: set[Key]) -> list[OwnMethod]:
     """Return the methods to ask "Do you still have these?" about: all from before, once a first new one is registered.
 
-    Passes are for people who lost something, or who start: whoever came by pass is asked, and nobody else. One query.
+    Passes are for people who lost something, or who start: whoever came by pass is asked, and nobody else. `new` are
+    the methods of `registration.registered_in`.
     """
     if not sign_in.is_registration_only:
         return []
-    rows = RegisteredMethod.objects.filter(user=sign_in.user, sign_in_id=sign_in.pk)
-    new = set(rows.values_list("kind", "method_id"))
     ours = [one for one in own if one.kind.is_held and not one.method.is_managed_elsewhere]
     return [one for one in ours if one.key not in new] if new else []
 

@@ -35,6 +35,7 @@ from ..passcode import fold_passcode, generate_passcode, group_passcode, hash_al
 from ..policy import resolve_policy
 from ..sign_in import Client, hold_user, sign_in_of_user
 from ..throttle import account_of, count_attempt
+from .inputs import CodeInput
 from .kinds import Factor, Method, MethodKind, UsedMethod
 from .password import USED_PASSWORD
 from .registration import guard_kind, guard_offered, guard_registration, record_registration
@@ -80,12 +81,6 @@ class CodesLeft(Method):
     @property
     def are_few(self) -> bool:
         return self.left <= FEW
-
-
-class CodeInput(forms.PasswordInput):
-    """Legible while it is typed, and never sent back."""
-
-    input_type = "text"
 
 
 class RecoveryCodeForm(forms.Form):

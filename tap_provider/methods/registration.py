@@ -142,15 +142,25 @@ def left_to_do(user: Any, policy: ResolvedPolicy, *, kinds: Sequence[MethodKind]
     return [LeftToDo("no_strong_method", _("Add at least one passkey or authenticator app."))]
 
 
-def finish_registration(request: HttpRequest, *, sign_in: SignIn, now: datetime) -> None:
-    """End a registration-only session whose holder is done: the new method signs in. Raises RegistrationNotFinished.
+def registered_in(sign_in: SignIn) -> set[tuple[str, str]]:
+    """Return kind and id of the methods that were registered in this sign-in and are still there. One query."""
+    rows = RegisteredMethod.objects.filter(user=sign_in.user, sign_in_id=sign_in.pk, removed_at=None)
+    return set(rows.values_list("kind", "method_id"))
+
+
+def finish_registration(request: HttpRequest, *, sign_in: SignIn, now: datetime) -> bool:
+    """End a registration-only session whose holder is done; tell whether they have added anything to sign in with.
+
+    Raises RegistrationNotFinished.
 
     Leaving early is signing out: it costs nothing, and a pass that is good for several times stays so.
     """
     left = left_to_do(sign_in.user, resolve_policy(sign_in.user))
     if left:
         raise RegistrationNotFinished(left[0].message, code=left[0].code)
+    has_added = bool(registered_in(sign_in))
     end(request, reason=SignIn.EndedReason.FINISHED, now=now)
+    return has_added
 
 
 def complete_registration(

@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from ..exceptions import MethodNotVerified, SignInRefused
+from .inputs import CodeInput
 from .kinds import Factor, Method, MethodKind, RegistrationPage, UsedMethod, free_name
 
 if TYPE_CHECKING:
@@ -41,11 +42,20 @@ class TotpForm(forms.Form):
         regex=r"^[0-9]{6}$",
         max_length=16,
         error_messages={"invalid": _("Enter the six digits that the app shows.")},
-        widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "one-time-code", "autofocus": True}),
+        widget=CodeInput(attrs={"inputmode": "numeric", "autocomplete": "one-time-code", "autofocus": True}),
     )
 
     def __init__(self, data: Any | None = None) -> None:
         super().__init__({**data.dict(), "code": "".join(data.get("code", "").split())} if data is not None else None)
+
+
+class FirstCodeForm(TotpForm):
+    """Stands below what is to be scanned, which focus would scroll away; a wrong code is why one is here again."""
+
+    def __init__(self, data: Any | None = None) -> None:
+        super().__init__(data)
+        if data is None:
+            del self.fields["code"].widget.attrs["autofocus"]
 
 
 class TotpKind(MethodKind):
@@ -95,9 +105,10 @@ class TotpKind(MethodKind):
                     scale=5, border=4, omitsize=True, title=str(_("QR code"))
                 )
             ),
+            "app_url": device.config_url,
             "key": " ".join(key[i : i + 4] for i in range(0, len(key), 4)),
         }
-        return RegistrationPage("tap_provider/methods/totp_register.html", TotpForm(data), context)
+        return RegistrationPage("tap_provider/methods/totp_register.html", FirstCodeForm(data), context)
 
     def complete_registration(
         self, request: HttpRequest, user: Any, page: RegistrationPage, *, now: datetime

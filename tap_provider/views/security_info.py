@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.decorators import login_not_required
@@ -25,6 +26,7 @@ from ..methods.registration import (
     guard_registration,
     left_to_do,
     may_register,
+    registered_in,
     why_not_one_more,
 )
 from ..methods.registry import all_kinds, find_kind, registrable_kinds
@@ -84,10 +86,10 @@ def finish(request: HttpRequest) -> HttpResponse:
     if not current.is_registration_only:
         return lead_away(request)
     try:
-        finish_registration(request, sign_in=current, now=now)
+        has_added = finish_registration(request, sign_in=current, now=now)
     except RegistrationNotFinished:
-        return _render(request, current, status=409)  # which says what is left
-    return lead_to("sign_in", request, notice="finished")
+        return _render(request, current, status=HTTPStatus.CONFLICT)  # which says what is left
+    return lead_to("sign_in", request, notice="finished" if has_added else "signed_out")
 
 
 @page
@@ -157,17 +159,21 @@ def _render(request: HttpRequest, current: SignIn, *, status: int = 200) -> Http
         why_not = why_not_one_more(kind, current, methods=methods)
         cards.append({"kind": kind, "methods": methods, "is_offered": kind in offered, "why_not": why_not})
     own = [OwnMethod(card["kind"], method) for card in cards for method in card["methods"]]
+    new = registered_in(current) if current.is_registration_only else set()
+    held = own_pass(user, policy=policy, now=now)
     context = {
         "upn": get_hooks().get_upn(user),
         "sign_in": current,
+        "is_refused": status == HTTPStatus.CONFLICT,
+        "is_last_chance": current.is_registration_only and not new and held is not None and held.is_usable_once,
         "cards": [card for card in cards if card["methods"] or card["is_offered"]],
-        "to_ask_about": to_ask_about(own, current),
+        "to_ask_about": to_ask_about(own, current, new=new),
         "refusal": refusal,
         "way": way,
         "way_url": None if way is None else past_the_gate(way, back=request.get_full_path()),
         "notice": notice if notice in NOTICES else None,
         "left_to_do": left_to_do(user, policy, kinds=[one.kind for one in own]),
-        "own_pass": own_pass(user, policy=policy, now=now),
+        "own_pass": held,
         "sign_ins": sign_ins_shown(current, user, now=now),
         "most_sign_ins": MOST_LISTED,
         "registered": find_kind(request.GET.get("registered", "")),

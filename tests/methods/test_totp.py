@@ -11,6 +11,7 @@ import pytest
 from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
+from django.utils.html import escape
 from django_otp.oath import TOTP
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
@@ -429,3 +430,15 @@ def test_second_step__people_without_a_upn_are_counted_each_by_themselves(settin
     assert answer.status_code == 429
     browser, device = browsers["quinn"]
     assert browser.post(VERIFY, {"code": code_of(device)}).status_code == 302
+
+
+def test_register__focus_does_not_scroll_the_code_to_scan_away(holder_client: Client) -> None:
+    holder_client.post("/account/security-info/add/totp/", {"begin": "1"})
+    page = holder_client.get("/account/security-info/add/totp/").content.decode()
+    assert "autofocus" not in page
+    device = TOTPDevice.objects.get()
+    assert f'href="{escape(device.config_url)}"' in page  # for the app on the same phone
+    refused = holder_client.post("/account/security-info/add/totp/", {"code": "000000"}).content.decode()
+    assert "autofocus" in refused
+    assert "000000" not in refused
+    assert refused.index('role="alert"') > refused.index("<svg")  # right above the field

@@ -510,12 +510,43 @@ def test_page__a_hostile_address_is_escaped(holder_client: Client, url: str, nam
 
 
 def test_finish__ends_the_session_and_leads_to_signing_in(holder_client: Client, robin: Any) -> None:
+    register_passkey(holder_client, SoftAuthenticator())
     response = holder_client.post(FINISH)
     assert response["Location"] == f"{SIGN_IN}?notice=finished"
     sign_in = SignIn.objects.get(user=robin)
     assert sign_in.ended_reason == SignIn.EndedReason.FINISHED
     assert dict(holder_client.session) == {}
     assert holder_client.get(SECURITY_INFO).status_code == 302
+
+
+def test_finish__with_nothing_added_does_not_speak_of_a_new_method(holder_client: Client) -> None:
+    assert holder_client.post(FINISH)["Location"] == f"{SIGN_IN}?notice=signed_out"
+
+
+@pytest.mark.parametrize("is_usable_once", [True, False])
+def test_security_info__says_that_leaving_with_nothing_costs_a_one_time_pass(
+    robin: Any, issue: Any, sign_in_with_pass: Any, client: Client, is_usable_once: bool
+) -> None:
+    sign_in_with_pass(robin.upn, issue(robin, is_usable_once=is_usable_once).passcode)
+    said = "your pass is good for one sign-in only"
+    assert (said in text_of(client.get(SECURITY_INFO))) is is_usable_once
+    register_passkey(client, SoftAuthenticator())
+    assert said not in text_of(client.get(SECURITY_INFO))
+
+
+@pytest.mark.parametrize(("kind", "told"), [("passkey", "you can sign in with it"), ("totp", "after your password")])
+def test_security_info__says_of_a_new_method_when_it_is_asked_for(holder_client: Client, kind: str, told: str) -> None:
+    assert told in text_of(holder_client.get(f"{SECURITY_INFO}?registered={kind}"))
+
+
+@pytest.mark.parametrize(("url", "secret"), [(SIGN_IN, "password"), (PASS, "passcode")])
+def test_sign_in__after_a_refusal_the_secret_is_typed_anew(client: Client, url: str, secret: str) -> None:
+    def focused(response: HttpResponse) -> list[str]:
+        return [attrs["name"] for _tag, attrs in Page(response).tags if "autofocus" in attrs]
+
+    assert focused(client.get(url)) == ["upn"]
+    assert focused(client.post(url, {"upn": "robin@example.test", secret: "wrong"})) == [secret]
+    assert focused(client.post(url, {secret: "wrong"})) == ["upn"]
 
 
 def test_finish__is_blocked_with_a_reason_until_a_strong_method_exists(

@@ -7,7 +7,7 @@ for (const time of document.querySelectorAll("time[data-local]")) {
   const at = new Date(time.dateTime);
   if (!Number.isNaN(at.valueOf())) {
     time.textContent = at.toLocaleString(locale, {
-      day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", timeZoneName: "short",
+      day: "numeric", month: "short", year: "numeric", hour: "numeric", minute: "2-digit", timeZoneName: "short",
     });
   }
 }
