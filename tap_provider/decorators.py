@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from django.conf import settings as django_settings
-from django.urls import Resolver404, resolve
 from django.utils.cache import add_never_cache_headers, patch_cache_control
+from django.utils.http import url_has_allowed_host_and_scheme
 
 from .registration_session import allow as registration_session_allowed
+from .registration_session import resolve_ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,8 +72,8 @@ def _static_origin() -> list[str]:
 def _leads_to_authorization(request: HttpRequest) -> bool:
     # Chromium holds `form-action` against every redirect after a form post. A sign-in on the way to an authorization
     # endpoint ends at the relying party, on an origin that only that endpoint can vouch for.
-    path = request.GET.get("next", request.POST.get("next", "")).partition("?")[0]
-    try:
-        return path.startswith("/") and resolve(path).url_name == "authorize"
-    except Resolver404:
+    wanted = request.GET.get("next", request.POST.get("next", ""))
+    if not url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure()):
         return False
+    match = resolve_ours(wanted, host=request.get_host())
+    return match is not None and match.url_name == "authorize"

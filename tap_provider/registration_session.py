@@ -7,12 +7,14 @@ and only they see the holder as `request.user` (`middleware.SignInMiddleware`).
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 from django.contrib.auth.models import AnonymousUser
 from django.http import QueryDict
 from django.middleware.csrf import rotate_token
-from django.urls import Resolver404, resolve
+from django.urls import Resolver404, get_script_prefix, resolve
 from django.urls.exceptions import NoReverseMatch
 
 from .conf import settings
@@ -25,12 +27,15 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from django.http import HttpRequest
+    from django.urls import ResolverMatch
 
     from .models import TemporaryAccessPass
 
     Reach = bool | Callable[[QueryDict], bool]
 
 ViewT = TypeVar("ViewT", bound="Callable[..., Any]")
+
+AFTERWARDS = timedelta(minutes=10)
 
 
 def allow(view: ViewT, *, when: Callable[[QueryDict], bool] | None = None) -> ViewT:
@@ -55,7 +60,8 @@ def begin(request: HttpRequest, sign_in: SignIn, *, now: datetime) -> None:
     rotate_token(request)
     put_in_session(request, sign_in)
     if sign_in.deadline is not None:
-        request.session.set_expiry(max(1, int((sign_in.deadline - now).total_seconds())))
+        # A little longer than the sign-in lives: who comes too late is told that it has ended, not met as a stranger.
+        request.session.set_expiry(int((sign_in.deadline - now + AFTERWARDS).total_seconds()))
     request.user = AnonymousUser()
 
 
@@ -120,11 +126,18 @@ def takes_part(view: Callable[..., Any], view_name: str, query: QueryDict) -> bo
     return reach(query) if callable(reach) else may_take_part(view, view_name)
 
 
-def reaches(url: str) -> bool:
-    """Tell whether a registration-only session gets anywhere at this path of ours (say, the `next` of a sign-in)."""
-    path, _, query = url.partition("#")[0].partition("?")
+def reaches(url: str, *, host: str = "") -> bool:
+    """Tell whether a registration-only session gets anywhere at this address of ours (say, the `next` of a sign-in)."""
+    match = resolve_ours(url, host=host)
+    return match is not None and takes_part(match.func, match.view_name, QueryDict(urlsplit(url).query))
+
+
+def resolve_ours(url: str, *, host: str = "") -> ResolverMatch | None:
+    """Return the view at this address of ours, or None; `host` is where we are, below a prefix if the site has one."""
     try:
-        match = resolve(path)
-    except (Resolver404, NoReverseMatch):
-        return False
-    return takes_part(match.func, match.view_name, QueryDict(query))
+        parts = urlsplit(url)
+        if parts.netloc not in {"", host} or not parts.path.startswith("/"):
+            return None
+        return resolve("/" + parts.path.removeprefix(get_script_prefix()).removeprefix("/"))
+    except (Resolver404, NoReverseMatch, ValueError):
+        return None

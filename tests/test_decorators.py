@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
+from django.test.utils import override_script_prefix
 from django.utils.decorators import method_decorator
 from django.views import View
 
@@ -125,3 +126,17 @@ def test_content_security_policy__a_form_on_the_way_to_a_relying_party_may_be_re
 )
 def test_content_security_policy__any_other_next_keeps_forms_at_home(get: Any, wanted: str) -> None:
     assert directives(content_security_policy(get("/", {"next": wanted})))["form-action"] == ["'self'"]
+
+
+def test_content_security_policy__lets_forms_on_to_authorization_below_a_prefix(get: Any) -> None:
+    """Chromium would hold the redirect to the relying party back; elsewhere's endpoints are no reason."""
+    for wanted, leads_on in (
+        (f"/app{AUTHORIZE}", True),
+        (f"http://testserver/app{AUTHORIZE}", True),
+        (f"http://elsewhere.test/app{AUTHORIZE}", False),
+        (f"//elsewhere.test/app{AUTHORIZE}", False),
+        ("/app/members/", False),
+    ):
+        with override_script_prefix("/app/"):
+            policy = directives(content_security_policy(get("/", {"next": wanted}, headers={"host": "testserver"})))
+        assert ("form-action" not in policy) is leads_on, wanted

@@ -15,6 +15,7 @@ from django.http import HttpRequest, QueryDict
 from django.middleware.csrf import _does_token_match, get_token
 from django.test import Client as Browser
 from django.test import RequestFactory
+from django.test.utils import override_script_prefix
 from django.utils import timezone
 
 from tap_provider.exceptions import PasscodeNotAccepted
@@ -303,11 +304,11 @@ def test_begin__is_not_reached_by_a_refused_passcode(robin: Any, issue: Issue, r
     assert dict(request_.session.items()) == {"cart": "of kay"}
 
 
-def test_begin__the_session_expires_with_the_sign_in(robin: Any, issue: Issue, request_: HttpRequest) -> None:
+def test_begin__the_session_expires_soon_after_the_sign_in(robin: Any, issue: Issue, request_: HttpRequest) -> None:
     issued = issue(robin, now=NOW, is_usable_once=True)
     sign_in = sign_in_with_pass(request_, upn=robin.upn, passcode=issued.passcode, now=NOW + 55 * MINUTE)
     assert sign_in.deadline == NOW + HOUR
-    assert request_.session.get_expiry_age() == 300
+    assert request_.session.get_expiry_age() == 300 + 600  # so that who comes too late is told
     assert sign_in_of_session(request_) == sign_in
     assert request_.user.is_anonymous
 
@@ -431,3 +432,11 @@ def test_takes_part__by_the_view_name_in_the_setting(settings: Any) -> None:
     assert not takes_part(view, "home", QueryDict())
     assert reaches("/members/")
     assert not reaches("/")
+
+
+def test_reaches__below_the_prefix_that_the_site_is_mounted_at() -> None:
+    with override_script_prefix("/app/"):
+        assert reaches("/app/account/security-info/add/totp/?next=/")
+        assert reaches("http://testserver/app/account/security-info/", host="testserver")
+        assert not reaches("http://testserver/app/account/security-info/", host="elsewhere.test")
+        assert not reaches("/app/members/")

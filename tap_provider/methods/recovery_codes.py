@@ -225,7 +225,8 @@ def show_new_codes(request: HttpRequest) -> HttpResponse:
     """Make new codes and show them, this once; a GET makes nothing and shows nothing."""
     current = sign_in_of_user(request)
     if current is None:
-        notice = {} if getattr(request, "_tap_sign_in", None) is None else {"notice": "ended"}
+        is_known = getattr(request, "_tap_sign_in", None) is not None or request.method == "POST"
+        notice = {"notice": "ended"} if is_known else {}
         return _to("sign_in", next=reverse("tap_provider:security_info"), **notice)
     wanted = request.POST.get("next", request.GET.get("next", ""))  # Security info judges it
     travelling = {"next": wanted} if wanted else {}

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
+from django.utils.text import get_text_list
 from django.utils.translation import gettext_lazy as _
 
 from .. import audit, signals
@@ -122,6 +123,11 @@ def may_register(*, sign_in: SignIn | None, policy: ResolvedPolicy, now: datetim
     return None
 
 
+def held_kinds(user: Any) -> list[MethodKind]:
+    """Return the kinds of which this user has a method."""
+    return [kind for kind in all_kinds() if kind.methods(user)]
+
+
 def left_to_do(user: Any, policy: ResolvedPolicy, *, kinds: Sequence[MethodKind] | None = None) -> list[LeftToDo]:
     """Return what is left before this user may finish: nothing where the policy does not require registration.
 
@@ -129,17 +135,31 @@ def left_to_do(user: Any, policy: ResolvedPolicy, *, kinds: Sequence[MethodKind]
     """
     if not policy.require_registration:
         return []
-    held = [kind for kind in all_kinds() if kind.methods(user)] if kinds is None else kinds
-    if any(kind.is_strong for kind in held):
-        # A code is asked for after something that one signs in with: alone it opens nothing.
-        ways_in = [kind for kind in registrable_kinds() if kind.is_strong and kind.backends]
-        if any(kind.backends for kind in held) or not ways_in:
-            return []
-        message = _("Add a passkey. An authenticator app is asked for after a password, and you have no password.")
-        return [LeftToDo("no_way_in", message)]
-    if not any(kind.is_strong for kind in registrable_kinds()):
-        return []  # a requirement that nobody here can meet would lock people in
-    return [LeftToDo("no_strong_method", _("Add at least one passkey or authenticator app."))]
+    held = held_kinds(user) if kinds is None else kinds
+    strong = [kind for kind in registrable_kinds() if kind.is_strong]
+    if strong and not any(kind.is_strong for kind in held):
+        message = _("Add at least one of these: %(methods)s.") % {"methods": _either(strong)}
+        return [LeftToDo("no_strong_method", message)]
+    lacking = no_way_in(held)
+    return [] if lacking is None else [lacking]  # a requirement that nobody here can meet would lock people in
+
+
+def no_way_in(held: Sequence[MethodKind]) -> LeftToDo | None:
+    """Tell what somebody lacks who has methods of these kinds, and none that they could sign in with alone.
+
+    A code of an app is asked for after a password: who registers nothing else, and has none, is locked out.
+    """
+    ways_in = [kind for kind in registrable_kinds() if kind.backends]
+    if not held or not ways_in or any(kind.backends for kind in held):
+        return None
+    message = _(
+        "What you have is asked for after a password, and you have no password. Add one of these too: %(methods)s."
+    )
+    return LeftToDo("no_way_in", message % {"methods": _either(ways_in)})
+
+
+def _either(kinds: Sequence[MethodKind]) -> str:
+    return str(get_text_list([str(kind.label) for kind in kinds], _("or")))
 
 
 def registered_in(sign_in: SignIn) -> set[tuple[str, str]]:
@@ -149,7 +169,7 @@ def registered_in(sign_in: SignIn) -> set[tuple[str, str]]:
 
 
 def finish_registration(request: HttpRequest, *, sign_in: SignIn, now: datetime) -> bool:
-    """End a registration-only session whose holder is done; tell whether they have added anything to sign in with.
+    """End a registration-only session whose holder is done; tell whether they can sign in with what they have added.
 
     Raises RegistrationNotFinished.
 
@@ -158,7 +178,7 @@ def finish_registration(request: HttpRequest, *, sign_in: SignIn, now: datetime)
     left = left_to_do(sign_in.user, resolve_policy(sign_in.user))
     if left:
         raise RegistrationNotFinished(left[0].message, code=left[0].code)
-    has_added = bool(registered_in(sign_in))
+    has_added = bool(registered_in(sign_in)) and no_way_in(held_kinds(sign_in.user)) is None
     end(request, reason=SignIn.EndedReason.FINISHED, now=now)
     return has_added
 

@@ -6,12 +6,15 @@ database, never the secret; the secret is shown once, as a QR code and as text, 
 
 from __future__ import annotations
 
+import unicodedata
 from base64 import b32encode
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
 
 import segno
 from django import forms
+from django.conf import settings as django_settings
 from django.db import transaction
 from django.utils import timezone
 from django.utils.safestring import mark_safe
@@ -19,6 +22,7 @@ from django.utils.translation import gettext_lazy as _
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from ..exceptions import MethodNotVerified, SignInRefused
+from ..hooks import get_hooks
 from .inputs import CodeInput
 from .kinds import Factor, Method, MethodKind, RegistrationPage, UsedMethod, free_name
 
@@ -27,12 +31,17 @@ if TYPE_CHECKING:
 
     from django.db.models import QuerySet
     from django.http import HttpRequest
+    from django.utils.functional import _StrOrPromise
 
 PENDING_KEY = "tap_provider_totp"
 LOCKED = _(
     "There were too many wrong codes, so no code of the app is taken for a while, not even a right one. Use another "
     "method, or ask your administrator for a Temporary Access Pass."
 )
+LOCKED_SHORTLY = _("After a wrong code the app has to wait: try a new code in %(seconds)d seconds.")
+LONG = 60  # seconds
+LONGEST_LABEL = 60
+
 FAILURES = ("throttling_failure_count", "throttling_failure_timestamp")
 
 
@@ -46,7 +55,11 @@ class TotpForm(forms.Form):
     )
 
     def __init__(self, data: Any | None = None) -> None:
-        super().__init__({**data.dict(), "code": "".join(data.get("code", "").split())} if data is not None else None)
+        super().__init__({**data.dict(), "code": _digits(data.get("code", ""))} if data is not None else None)
+
+
+def _digits(typed: str) -> str:
+    return "".join(unicodedata.normalize("NFKC", typed[:64]).split())  # as Japanese and Chinese keyboards write them
 
 
 class FirstCodeForm(TotpForm):
@@ -99,13 +112,12 @@ class TotpKind(MethodKind):
         if device is None:
             return None
         key = b32encode(device.bin_key).decode().rstrip("=")
+        app_url = _app_url(device, key, request)
         context = {
             "qr_code": mark_safe(  # noqa: S308 segno's SVG of our own URL
-                segno.make(device.config_url, error="m").svg_inline(
-                    scale=5, border=4, omitsize=True, title=str(_("QR code"))
-                )
+                segno.make(app_url, error="m").svg_inline(scale=5, border=4, omitsize=True, title=str(_("QR code")))
             ),
-            "app_url": device.config_url,
+            "app_url": app_url,
             "key": " ".join(key[i : i + 4] for i in range(0, len(key), 4)),
         }
         return RegistrationPage("tap_provider/methods/totp_register.html", FirstCodeForm(data), context)
@@ -116,12 +128,15 @@ class TotpKind(MethodKind):
         with transaction.atomic():
             devices = TOTPDevice.objects.select_for_update().filter(user=user, confirmed=False)
             device = devices.filter(pk=request.session.get(PENDING_KEY)).first()
+            locked_for = timedelta() if device is None else _locked_for(device)
             verified = (
                 device is not None and page.form.is_valid() and device.verify_token(page.form.cleaned_data["code"])
             )
             if device is not None and verified:
                 device.confirmed = True
                 device.save(update_fields=["confirmed"])
+        if locked_for:
+            raise MethodNotVerified(_say(locked_for))
         if device is None or not verified:  # outside the transaction, which must keep the throttle's count
             raise MethodNotVerified(
                 _("That code is not right. Wait for the next one, and check the clock of your phone.")
@@ -136,8 +151,9 @@ class TotpKind(MethodKind):
         with transaction.atomic():
             tried: list[tuple[Any, dict[str, Any]]] = []
             devices = list(TOTPDevice.objects.select_for_update().filter(user=user, confirmed=True).order_by("pk"))
-            if devices and all(_is_locked_for_long(device) for device in devices):
-                raise SignInRefused(LOCKED, code="locked")
+            locked_for = min((_locked_for(device) for device in devices), default=timedelta())
+            if locked_for:
+                raise SignInRefused(_say(locked_for), code="locked")
             for device in devices:
                 before = {name: getattr(device, name) for name in FAILURES}
                 if device.verify_token(form.cleaned_data["code"]):
@@ -148,10 +164,25 @@ class TotpKind(MethodKind):
         return None
 
 
-def _is_locked_for_long(device: Any) -> bool:
+def _app_url(device: Any, key: str, request: HttpRequest) -> str:
+    """Return what the app is told: the site, and the UPN as people know it, short enough for a QR code."""
+    # As django-otp has it: a text, or a function of the device.
+    named = getattr(django_settings, "OTP_TOTP_ISSUER", None)
+    issuer = str((named(device) if callable(named) else named) or request.get_host()).replace(":", " ")[:LONGEST_LABEL]
+    upn = get_hooks().get_upn(device.user).replace(":", " ")[:LONGEST_LABEL]
+    told = {"secret": key, "algorithm": "SHA1", "digits": device.digits, "period": device.step, "issuer": issuer}
+    return f"otpauth://totp/{quote(issuer)}:{quote(upn)}?{urlencode(told, quote_via=quote)}"
+
+
+def _locked_for(device: Any) -> timedelta:
     # After a wrong code django-otp waits for a second, after two for two, after eighteen for a day and a half.
     is_allowed, why = device.verify_is_allowed()
-    return not is_allowed and bool(why["locked_until"] > timezone.now() + timedelta(minutes=1))
+    return timedelta() if is_allowed else max(why["locked_until"] - timezone.now(), timedelta())
+
+
+def _say(locked_for: timedelta) -> _StrOrPromise:
+    seconds = -(-locked_for // timedelta(seconds=1))
+    return LOCKED if seconds > LONG else LOCKED_SHORTLY % {"seconds": seconds + 1}
 
 
 def _forgive(tried: list[tuple[Any, dict[str, Any]]]) -> None:

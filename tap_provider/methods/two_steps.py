@@ -120,6 +120,12 @@ def awaited_user(request: HttpRequest, *, now: datetime) -> Any | None:
     return user if constant_time_compare(pending["hash"], session_hash(user)) else None
 
 
+def is_too_late(request: HttpRequest, *, now: datetime) -> bool:
+    """Tell whether this session awaited somebody's second factor, and their time is up."""
+    pending = request.session.get(PENDING_KEY)
+    return pending is not None and now >= datetime.fromisoformat(pending["until"])
+
+
 @sensitive_variables()
 def sign_in_with_second_factor(request: HttpRequest, *, user: Any, kind: MethodKind, form: Form, now: datetime) -> None:
     """Check the awaited second factor and sign in. Raises TooManyAttempts or SignInRefused."""

@@ -25,9 +25,18 @@ def lead_to_sign_in(request: HttpRequest) -> HttpResponse:
     """Send somebody whose session is over, or never was, to the sign-in page, and say which."""
     ended = getattr(request, "_tap_sign_in", None)
     url = reverse("tap_provider:sign_in")
-    query = {"next": request.get_full_path() if request.method == "GET" else reverse("tap_provider:security_info")}
-    query = {**query, "notice": "ended"} if ended is not None else query
+    query = {"next": here(request) if request.method == "GET" else reverse("tap_provider:security_info")}
+    # Nobody posts a form of ours without having been here.
+    query = {**query, "notice": "ended"} if ended is not None or request.method == "POST" else query
     return HttpResponseRedirect(f"{url}?{urlencode(query)}")
+
+
+def here(request: HttpRequest) -> str:
+    """Return the address of this page, without what it says has just happened: that would be said once more."""
+    query = request.GET.copy()
+    for told in ("notice", "registered"):
+        query.pop(told, None)
+    return request.path + (f"?{query.urlencode(safe='/')}" if query else "")
 
 
 def lead_to(name: str, request: HttpRequest, *args: str, **query: str) -> HttpResponse:

@@ -24,7 +24,7 @@ from ..methods.registration import guard_registration
 from ..policy import resolve_policy
 from ..sign_in import Client, sign_in_of_user
 from ..user_agent import device_of
-from .leading import lead_past_the_gate, lead_to, lead_to_sign_in, next_of
+from .leading import here, lead_past_the_gate, lead_to, lead_to_sign_in, next_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +58,7 @@ def _of_own_method(view: View) -> Callable[..., HttpResponse]:
                 return lead_to("security_info", request, notice="method_gone")
             raise Http404 from error
         except RegistrationNotAllowed as refusal:
-            return lead_past_the_gate(request, refusal, current, back=request.get_full_path())
+            return lead_past_the_gate(request, refusal, current, back=here(request))
 
     return looked_up
 

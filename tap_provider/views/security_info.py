@@ -26,6 +26,7 @@ from ..methods.registration import (
     guard_registration,
     left_to_do,
     may_register,
+    no_way_in,
     registered_in,
     why_not_one_more,
 )
@@ -34,8 +35,7 @@ from ..methods.step_up import way_past
 from ..own_pass import own_pass
 from ..policy import resolve_policy
 from ..sign_in import sign_in_of_user
-from ..sign_out import MOST_LISTED
-from .leading import lead_away, lead_past_the_gate, lead_to, lead_to_sign_in, next_of, past_the_gate
+from .leading import here, lead_away, lead_past_the_gate, lead_to, lead_to_sign_in, next_of, past_the_gate
 from .passkey_script import passkey_configuration
 from .where_signed_in import sign_ins_shown
 
@@ -159,6 +159,7 @@ def _render(request: HttpRequest, current: SignIn, *, status: int = 200) -> Http
         why_not = why_not_one_more(kind, current, methods=methods)
         cards.append({"kind": kind, "methods": methods, "is_offered": kind in offered, "why_not": why_not})
     own = [OwnMethod(card["kind"], method) for card in cards for method in card["methods"]]
+    held_kinds = [one.kind for one in own]
     new = registered_in(current) if current.is_registration_only else set()
     held = own_pass(user, policy=policy, now=now)
     context = {
@@ -170,12 +171,12 @@ def _render(request: HttpRequest, current: SignIn, *, status: int = 200) -> Http
         "to_ask_about": to_ask_about(own, current, new=new),
         "refusal": refusal,
         "way": way,
-        "way_url": None if way is None else past_the_gate(way, back=request.get_full_path()),
+        "way_url": None if way is None else past_the_gate(way, back=here(request)),
         "notice": notice if notice in NOTICES else None,
-        "left_to_do": left_to_do(user, policy, kinds=[one.kind for one in own]),
+        "left_to_do": left_to_do(user, policy, kinds=held_kinds),
+        "no_way_in": no_way_in(held_kinds) if current.is_registration_only else None,
         "own_pass": held,
-        "sign_ins": sign_ins_shown(current, user, now=now),
-        "most_sign_ins": MOST_LISTED,
+        "sign_ins": sign_ins_shown(current, all_of_them="all-sign-ins" in request.GET, now=now),
         "registered": find_kind(request.GET.get("registered", "")),
         "next": next_of(request),
         "passkey_configuration": passkey_configuration(request) if _offers_passkey(cards) else None,

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from ..methods.kinds import MethodKind
 
-NOTICES = {"ended", "signed_out", "finished", "lost", "signed_out_everywhere", "pass_deleted"}
+NOTICES = {"ended", "too_late", "signed_out", "finished", "lost", "signed_out_everywhere", "pass_deleted"}
 
 
 @page
@@ -69,7 +69,8 @@ def sign_in_second_step(request: HttpRequest) -> HttpResponse:
     user = two_steps.awaited_user(request, now=now)
     kinds = [] if user is None else two_steps.second_factor_kinds(user)
     if user is None or not kinds:
-        return lead_to("sign_in", request)
+        notice = {"notice": "too_late"} if two_steps.is_too_late(request, now=now) else {}
+        return lead_to("sign_in", request, **notice)
     kind, form, context = _ask_for_one_of(kinds, user, request)
     assert kind is not None and form is not None  # noqa: S101, PT018 that is how the kinds were chosen
     context["has_passkey"] = bool(stepping_up.kinds_alone(user))
@@ -127,7 +128,7 @@ def sign_in_with_pass(request: HttpRequest) -> HttpResponse:
         except RedemptionRefused as refusal:
             return _refused(request, "tap_provider/sign_in_with_pass.html", form, refusal, {"next": next_of(request)})
         wanted = next_of(request)
-        straight = wanted and registration_session.reaches(wanted)
+        straight = wanted and registration_session.reaches(wanted, host=request.get_host())
         return HttpResponseRedirect(wanted) if straight else lead_to("security_info", request)
     return render(request, "tap_provider/sign_in_with_pass.html", {"form": form, "next": next_of(request)})
 

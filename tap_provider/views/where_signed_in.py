@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.decorators import login_not_required
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
 
     from ..models import SignIn
+
+SHOWN_AT_FIRST = 5  # a page that lists fifty is long on a phone, and heavy
 
 
 @page
@@ -81,19 +84,37 @@ def sign_out_everywhere(request: HttpRequest) -> HttpResponse:
     return render(request, "tap_provider/sign_out_everywhere.html", context)
 
 
-def sign_ins_shown(current: SignIn | None, user: Any, *, now: datetime) -> list[dict[str, Any]]:
-    """Return the user's open sign-ins as Security info lists them: this one first, then by when they were last seen."""
-    found = verbs.open_sign_ins(user, now=now)
-    found = [*([] if current is None else [current]), *(one for one in found if one != current)]
-    return [
+@dataclass(frozen=True)
+class SignInsShown:
+    """The user's open sign-ins as Security info lists them."""
+
+    rows: list[dict[str, Any]]
+    count: int
+
+    @property
+    def has_more(self) -> bool:
+        return self.count > len(self.rows)
+
+    @property
+    def are_cut_off(self) -> bool:
+        """Are there more than even the whole list shows?"""
+        return self.count >= verbs.MOST_LISTED
+
+
+def sign_ins_shown(current: SignIn, *, all_of_them: bool, now: datetime) -> SignInsShown:
+    """Return this sign-in first, then the others by when they were last seen; a few, unless all are wanted."""
+    others = [one for one in verbs.open_sign_ins(current.user, now=now) if one != current]
+    shown = others if all_of_them else others[: SHOWN_AT_FIRST - 1]
+    rows = [
         {
             "sign_in": one,
             "device": device_of(one.user_agent),
             "methods": [_in_words(slug) for slug in one.methods],
             "is_current": one == current,
         }
-        for one in found
+        for one in [current, *shown]
     ]
+    return SignInsShown(rows, count=1 + len(others))
 
 
 def _in_words(slug: str) -> _StrOrPromise:

@@ -463,7 +463,7 @@ def test_second_step__after_its_ten_minutes_the_right_code_is_refused(awaiting_c
     session = awaiting_client.session
     session[PENDING_KEY] = {**session[PENDING_KEY], "until": (timezone.now() - MINUTE).isoformat()}
     session.save()
-    assert awaiting_client.post(VERIFY, {"code": code_of(app)})["Location"] == "/account/sign-in/"
+    assert awaiting_client.post(VERIFY, {"code": code_of(app)})["Location"] == "/account/sign-in/?notice=too_late"
     assert SESSION_KEY not in awaiting_client.session
 
 

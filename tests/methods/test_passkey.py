@@ -755,3 +755,28 @@ def test_refusal__is_told_in_our_words_and_the_readers_language(passkey: SoftAut
         assert told == str(TOLD["credential_not_found"])
     with translation.override("en"):
         assert told != str(TOLD["credential_not_found"])
+
+
+def test_register__where_passkeys_are_not_offered_is_refused(holder_client: Client, settings: Any) -> None:
+    begun = post_json(holder_client, BEGIN_REGISTRATION).json()
+    settings.TAP_PROVIDER_REGISTRABLE_METHODS = ["totp"]
+    assert post_json(holder_client, BEGIN_REGISTRATION).status_code == 403
+    assert post_json(holder_client, COMPLETE_REGISTRATION, SoftAuthenticator().create(begun)).status_code == 403
+    assert not WebAuthnCredential.objects.exists()
+
+
+def test_sign_in__does_not_hang_on_a_setting_of_the_librarys(passkey: SoftAuthenticator, settings: Any) -> None:
+    """It is legal, and turned each of our passkeys into an error, and new ones into such as sign nobody in."""
+    settings.OTP_WEBAUTHN_ALLOW_PASSWORDLESS_LOGIN = False
+    browser = Client()
+    assert sign_in_with_passkey(browser, passkey).status_code == 200
+    options = post_json(browser, BEGIN_REGISTRATION).json()
+    assert options["authenticatorSelection"]["residentKey"] == "required"
+
+
+def test_register__a_long_name_is_cut(settings: Any, make_user: Any, issue: Any) -> None:
+    kay, browser = make_user("kay", first_name="K" * 150, last_name="Y" * 150), Client()
+    browser.post("/account/sign-in/pass/", {"upn": kay.upn, "passcode": issue(kay).passcode})
+    told = post_json(browser, BEGIN_REGISTRATION).json()["user"]
+    assert told["name"] == kay.upn
+    assert len(told["displayName"]) == 128

@@ -642,8 +642,9 @@ def test_page__next_travels_along_and_leads_nowhere_foreign(holder: Client) -> N
 
 
 def test_page__a_stranger_is_sent_to_sign_in(client: Client, db: None) -> None:
-    for response in (client.get(MAKE), client.post(MAKE)):
-        assert response["Location"] == f"{SIGN_IN}?next=%2Faccount%2Fsecurity-info%2F"
+    there = f"{SIGN_IN}?next=%2Faccount%2Fsecurity-info%2F"
+    assert client.get(MAKE)["Location"] == there
+    assert client.post(MAKE)["Location"] == f"{there}&notice=ended"  # whose cookie, too, is gone
 
 
 def test_page__after_the_session_has_ended_says_so(holder: Client, known: Any, admin: Any) -> None:

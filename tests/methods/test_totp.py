@@ -6,15 +6,18 @@ import re
 import time
 from base64 import b32encode
 from typing import Any
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 import pytest
 from django.contrib.sessions.models import Session
+from django.http import QueryDict
 from django.test import Client
 from django.utils import timezone
 from django.utils.html import escape
 from django_otp.oath import TOTP
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
+from tap_provider.hooks import Hooks
 from tap_provider.issue import revoke_pass
 from tap_provider.methods.totp import PENDING_KEY, TotpForm, TotpKind
 from tap_provider.models import AuditEvent, SignIn
@@ -410,10 +413,47 @@ def test_second_step__an_app_that_is_locked_for_long_says_so(awaiting_client: Cl
     assert "not even a right one" not in awaiting_client.post(VERIFY, {"code": "000000"}).content.decode()
 
 
-def test_second_step__a_lock_of_seconds_is_not_worth_mentioning(awaiting_client: Client, app: TOTPDevice) -> None:
-    TOTPDevice.objects.update(throttling_failure_count=2, throttling_failure_timestamp=timezone.now())
+def test_second_step__a_lock_of_seconds_is_told_in_seconds(awaiting_client: Client, app: TOTPDevice) -> None:
+    TOTPDevice.objects.update(throttling_failure_count=5, throttling_failure_timestamp=timezone.now())
     told = awaiting_client.post(VERIFY, {"code": code_of(app)}).content.decode()
-    assert "Wait for the next one, then try again." in told
+    assert re.search(r"try a new code in 1[67] seconds", told)
+
+
+def test_register__a_lock_of_seconds_is_told_in_seconds(holder_client: Client) -> None:
+    holder_client.post("/account/security-info/add/totp/", {"begin": "1"})
+    TOTPDevice.objects.update(throttling_failure_count=5, throttling_failure_timestamp=timezone.now())
+    code = code_of(TOTPDevice.objects.get())
+    told = holder_client.post("/account/security-info/add/totp/", {"code": code}).content.decode()
+    assert re.search(r"try a new code in 1[67] seconds", told)
+
+
+@pytest.mark.parametrize("name", ["名" * 254, "x" * 3000, "a:b"])
+def test_register__a_long_name_still_fits_a_qr_code(name: str, settings: Any, make_user: Any, issue: Any) -> None:
+    settings.TAP_PROVIDER_HOOKS = f"{__name__}.LongNames"
+    LongNames.name = name
+    kay, browser = make_user("kay"), Client()
+    browser.post("/account/sign-in/pass/", {"upn": kay.upn, "passcode": issue(kay).passcode})
+    browser.post("/account/security-info/add/totp/", {"begin": "1"})
+    page = browser.get("/account/security-info/add/totp/")
+    assert page.status_code == 200
+    url = urlsplit(page.context["app_url"])
+    assert unquote(url.path).count(":") == 1
+    assert unquote(url.path).endswith(f":{name.replace(':', ' ')[:60]}")
+    assert parse_qs(url.query)["issuer"] == ["tap_provider example"]
+
+
+class LongNames(Hooks):
+    name = ""
+
+    def get_upn(self, user: Any) -> str:
+        return self.name
+
+
+@pytest.mark.parametrize("typed", ["\uff11\uff12\uff13\uff14\uff15\uff16", " 123 456 ", "\uff11\uff12\uff13\u3000456"])
+def test_form__takes_digits_as_keyboards_write_them(typed: str) -> None:
+    form = TotpForm(QueryDict(urlencode({"code": typed})))
+    assert form.is_valid()
+    assert form.cleaned_data["code"] == "123456"
 
 
 def test_second_step__people_without_a_upn_are_counted_each_by_themselves(settings: Any, make_user: Any) -> None:
@@ -434,10 +474,10 @@ def test_second_step__people_without_a_upn_are_counted_each_by_themselves(settin
 
 def test_register__focus_does_not_scroll_the_code_to_scan_away(holder_client: Client) -> None:
     holder_client.post("/account/security-info/add/totp/", {"begin": "1"})
-    page = holder_client.get("/account/security-info/add/totp/").content.decode()
+    shown = holder_client.get("/account/security-info/add/totp/")
+    page = shown.content.decode()
     assert "autofocus" not in page
-    device = TOTPDevice.objects.get()
-    assert f'href="{escape(device.config_url)}"' in page  # for the app on the same phone
+    assert f'href="{escape(shown.context["app_url"])}"' in page  # for the app on the same phone
     refused = holder_client.post("/account/security-info/add/totp/", {"code": "000000"}).content.decode()
     assert "autofocus" in refused
     assert "000000" not in refused

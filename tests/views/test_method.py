@@ -463,7 +463,7 @@ def test_finish__an_app_alone_opens_nothing_without_a_password(
     browser.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": issue(robin).passcode})
     response = browser.post("/account/security-info/finish/")
     assert response.status_code == 409
-    assert "An authenticator app is asked for after a password" in text_of(response)
+    assert "What you have is asked for after a password" in text_of(response)
     robin.set_password(PASSWORD)
     robin.save()
     assert browser.post("/account/security-info/finish/").status_code == 302
@@ -497,10 +497,60 @@ def test_finish__refuses_until_what_one_has_is_enough_and_leaving_costs_nothing(
     browser.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": passcode})
     response = browser.post("/account/security-info/finish/")
     assert response.status_code == 409
-    assert "Add at least one passkey or authenticator app." in text_of(response)
+    assert "Add at least one of these: Passkey or Authenticator app." in text_of(response)
     browser.post("/account/sign-out/")
     again = browser.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": passcode})
     assert again.status_code == 302
     register_passkey(browser, SoftAuthenticator())
     response = browser.post("/account/security-info/finish/")
     assert response.headers["Location"] == "/account/sign-in/?notice=finished"
+
+
+@pytest.mark.parametrize("page", ["/account/sign-in/verify/", "/account/sign-in/step-up/"])
+def test_confirming__who_lost_what_is_asked_for_is_told_of_the_pass(page: str, robin: Any, app: TOTPDevice) -> None:
+    """Recovery must not demand the factor that was lost, nor hide the way around it."""
+    browser = half_way_in(robin)
+    if page.endswith("step-up/"):
+        browser.post("/account/sign-in/verify/", {"code": f"{totp(app.bin_key):06d}"})
+    html = browser.get(f"{page}?next=/members/").content.decode()
+    assert "/account/sign-in/pass/?next=%2Fmembers%2F" in html
+
+
+def test_security_info__warns_who_could_not_sign_in_with_what_they_have(
+    robin: Any, issue: Callable[..., Any], app: TOTPDevice
+) -> None:
+    """Whatever the policy requires: an app is asked for after a password, and a pass is spent on the way."""
+    browser = Client()
+    browser.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": issue(robin).passcode})
+    said = "Add one of these too: Passkey."
+    assert said in text_of(browser.get(SECURITY_INFO))
+    robin.set_password(PASSWORD)
+    robin.save()
+    assert said not in text_of(browser.get(SECURITY_INFO))
+
+
+def test_finish__names_what_this_site_offers(
+    robin: Any, admin: Any, issue: Callable[..., Any], app: TOTPDevice, settings: Any
+) -> None:
+    settings.TAP_PROVIDER_REGISTRABLE_METHODS = ("totp", "password")
+    change_policy(actor=admin, now=timezone.now(), require_registration=True)
+    browser = Client()
+    browser.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": issue(robin).passcode})
+    assert "Add one of these too: Password." in text_of(browser.post("/account/security-info/finish/"))
+    app.delete()
+    assert "Add at least one of these: Authenticator app." in text_of(browser.post("/account/security-info/finish/"))
+
+
+def test_lost__of_a_password_keeps_this_session(passkey: SoftAuthenticator, robin: Any) -> None:
+    robin.set_password(PASSWORD)
+    robin.save()
+    here = Client()
+    assert ceremony(here, passkey).status_code == 200
+    here.post(f"{SECURITY_INFO}methods/password/password/lost/")
+    assert here.get("/members/").status_code == 200
+
+
+def test_second_step__signing_in_with_a_passkey_meanwhile_forgets_it(robin: Any, app: TOTPDevice, passkey: Any) -> None:
+    browser = half_way_in(robin)
+    assert ceremony(browser, passkey).status_code == 200
+    assert browser.get("/account/sign-in/verify/")["Location"].startswith("/account/sign-in/")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.contrib.staticfiles import finders
 from django.db import connection
 from django.template.loader import render_to_string
 from django.test import Client
@@ -16,6 +18,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from tap_provider.models import AuditEvent, Level, SignIn, TemporaryAccessPass
 from tap_provider.sign_in import SESSION_KEY, begin_sign_in
 from tap_provider.sign_in import Client as Origin
+from tap_provider.views.where_signed_in import SignInsShown
 
 from ..conftest import HOUR
 from ..softauthn import SoftAuthenticator
@@ -118,7 +121,7 @@ def test_list__a_hostile_browser_is_escaped(passkey: SoftAuthenticator, robin: A
 def test_list__escapes_whatever_a_device_or_method_may_be_called(robin: Any) -> None:
     """Today's rules name no browser in its own words; those of tomorrow may."""
     row = {"sign_in": begin(robin), "device": "<b>bot</b>", "methods": ["<i>x</i>", "<u>y</u>"], "is_current": False}
-    shown = render_to_string("tap_provider/includes/sign_ins.html", {"sign_ins": [row]})
+    shown = render_to_string("tap_provider/includes/sign_ins.html", {"sign_ins": SignInsShown([row], count=1)})
     assert "&lt;b&gt;bot&lt;/b&gt;" in shown
     assert "&lt;i&gt;x&lt;/i&gt;, &lt;u&gt;y&lt;/u&gt;" in shown
 
@@ -133,10 +136,13 @@ def test_list__says_when_each_was_last_seen(passkey_client: Client, robin: Any) 
 
 def test_list__says_where_there_are_more(passkey_client: Client, robin: Any) -> None:
     """A thief who signs in two hundred times is not out of sight."""
-    assert "are shown" not in text_of(passkey_client.get(SECURITY_INFO))
+    assert "Show all" not in text_of(passkey_client.get(SECURITY_INFO))
     for _ in range(200):
         begin(robin)
-    page = text_of(passkey_client.get(SECURITY_INFO))
+    first = passkey_client.get(SECURITY_INFO)
+    assert len(buttons(first)) == 5
+    assert f'href="{SECURITY_INFO}?all-sign-ins#sign-ins"' in first.content.decode()
+    page = text_of(passkey_client.get(f"{SECURITY_INFO}?all-sign-ins"))
     assert "Only the last 200 are shown. Signing out everywhere ends the others too." in page
 
 
@@ -152,9 +158,26 @@ def test_list__of_twenty_methods_and_fifty_sign_ins_is_twelve_queries_and_sixty_
     passkey_client.get(SECURITY_INFO)
     with CaptureQueriesContext(connection) as statements:
         response = passkey_client.get(SECURITY_INFO)
+    assert len(buttons(response)) == 5
+    assert len(statements) <= 12, [query["sql"] for query in statements]
+    assert len(response.content) + weight_of_what_it_loads(response) < 60_000
+    with CaptureQueriesContext(connection) as statements:
+        response = passkey_client.get(f"{SECURITY_INFO}?all-sign-ins")
     assert len(buttons(response)) == 50
     assert len(statements) <= 12, [query["sql"] for query in statements]
     assert len(response.content) < 60_000
+
+
+def weight_of_what_it_loads(response: Any) -> int:
+    """The style sheet and the scripts, as they are sent without compression."""
+    page, weight = Page(response), 0
+    addresses = [tag["href"] for tag in page.all("link")]
+    addresses += [tag["src"] for tag in page.all("script") if "src" in tag]
+    for address in addresses:
+        is_static = address.startswith("/static/")
+        found = finders.find(address.removeprefix("/static/")) if is_static else None
+        weight += len(Path(found).read_bytes() if found else Client().get(address).content)
+    return weight
 
 
 # Ending one
