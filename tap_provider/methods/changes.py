@@ -31,14 +31,16 @@ if TYPE_CHECKING:
     from .own import OwnMethod
 
 LONGEST_NAME = 60
+JOINERS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"
 
 _MANAGED_ELSEWHERE = _("It is managed elsewhere: where you change it, or at your help desk.")
 
 
 def clean_name(typed: str) -> str:
     """Return the name as it is kept: printable, white space folded, at most `LONGEST_NAME` characters, or ""."""
-    printable = "".join(c if c.isprintable() else " " for c in typed[: 4 * LONGEST_NAME])
-    return " ".join(printable.split())[:LONGEST_NAME].strip()
+    # The joiners belong to emoji, and to names in Persian and Hindi.
+    printable = "".join(c if c.isprintable() or c in JOINERS else " " for c in typed[: 4 * LONGEST_NAME])
+    return " ".join(printable.split())[:LONGEST_NAME].strip(f" {JOINERS}")
 
 
 def rename_method(*, sign_in: SignIn, own: OwnMethod, name: str, client: Client, now: datetime) -> None:

@@ -26,8 +26,10 @@ def lead_to_sign_in(request: HttpRequest) -> HttpResponse:
     ended = getattr(request, "_tap_sign_in", None)
     url = reverse("tap_provider:sign_in")
     query = {"next": here(request) if request.method == "GET" else reverse("tap_provider:security_info")}
-    # Nobody posts a form of ours without having been here.
-    query = {**query, "notice": "ended"} if ended is not None or request.method == "POST" else query
+    if ended is not None and not ended.is_registration_only:
+        query["notice"] = "session_ended"
+    elif ended is not None or request.method == "POST":  # nobody posts a form of ours without having been here
+        query["notice"] = "ended"
     return HttpResponseRedirect(f"{url}?{urlencode(query)}")
 
 

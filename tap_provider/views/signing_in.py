@@ -35,7 +35,16 @@ if TYPE_CHECKING:
 
     from ..methods.kinds import MethodKind
 
-NOTICES = {"ended", "too_late", "signed_out", "finished", "lost", "signed_out_everywhere", "pass_deleted"}
+NOTICES = {
+    "ended",
+    "session_ended",
+    "too_late",
+    "signed_out",
+    "finished",
+    "lost",
+    "signed_out_everywhere",
+    "pass_deleted",
+}
 
 
 @page

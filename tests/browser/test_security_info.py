@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from .acts import add_app, confirm_with, give_password
 from .conftest import WITHOUT_AUTOFILL, add_authenticator
 from .test_story import issue_pass, sign_in_to_admin, use_pass
 
@@ -130,15 +133,39 @@ def test_time_left__is_told_and_the_page_says_when_it_is_up(demo: dict[str, Any]
     robin.wait_for_url("**/account/sign-in/**")
 
 
-def test_without_a_script__everything_but_passkeys_works(
-    demo: dict[str, Any], enter: Callable[..., Page], new_person: Callable[..., Page]
-) -> None:
+def test_times__are_in_the_zone_of_who_reads_them_and_name_it(enter: Callable[..., Page]) -> None:
+    robin = enter(timezone_id="America/Sao_Paulo", locale="en-GB")
+    time = robin.locator("#session time")
+    at = datetime.fromisoformat(str(time.get_attribute("datetime")))
+    local = at.astimezone(ZoneInfo("America/Sao_Paulo"))
+    expect(time).to_contain_text(local.strftime("%H:%M"))
+    expect(time).to_contain_text("GMT-3")
+
+
+def test_without_a_script__everything_but_passkeys_works(demo: dict[str, Any], enter: Callable[..., Page]) -> None:
     robin = enter(java_script_enabled=False)
-    robin.get_by_role("button", name="Add an authenticator app").click()
-    expect(robin.locator(".qr svg")).to_be_visible()
-    robin.locator("summary").click()
-    expect(robin.locator("#totp-key")).to_be_visible()
-    robin.get_by_role("link", name="Back to Security info").click()
+    _key, code = add_app(robin)
+    assert re.fullmatch(r"[0-9]{6}", code)
+    robin.get_by_role("button", name="Make recovery codes").click()
+    recovery_code = robin.locator("#recovery-codes li").first.inner_text()
+    robin.get_by_role("link", name="Security info").first.click()
+    robin.get_by_role("link", name="Change Authenticator app").click()
+    robin.get_by_label("Name").fill("My phone")
+    robin.get_by_role("button", name="Save the name").click()
+    robin.get_by_role("button", name="Finish").click()
+
+    give_password(robin, demo)
+    robin.get_by_role("link", name="Use this instead: Recovery codes").click()
+    confirm_with(robin, "Recovery code", recovery_code)
+    robin.goto(demo["security_info_url"])
+    expect(robin.locator("#sign-ins li")).to_have_count(1)
+    robin.get_by_role("link", name="Change My phone").click()
+    robin.get_by_role("link", name="Remove", exact=True).click()
+    robin.get_by_role("button", name="Remove").click()
+    expect(robin.get_by_role("status").first).to_contain_text("Removed.")
+    robin.get_by_role("link", name="Delete this pass").click()
+    robin.get_by_role("button", name="Delete this pass").click()
+    expect(robin.get_by_role("status").first).to_contain_text("deleted")
     robin.get_by_role("link", name="Sign out everywhere").click()
     robin.get_by_label("Sign out here too").check()
     robin.get_by_role("button", name="Sign out everywhere").click()

@@ -179,6 +179,9 @@ def test_rename_method__keeps_the_name_and_records_it(
         ("é" * 200, "é" * LONGEST_NAME),
         ("x" * 10_000_000, "x" * LONGEST_NAME),
         ("名前", "名前"),
+        ("\N{MAN}\u200d\N{PERSONAL COMPUTER}", "\N{MAN}\u200d\N{PERSONAL COMPUTER}"),
+        ("\u0915\u094d\u200c\u0937", "\u0915\u094d\u200c\u0937"),
+        ("\u200d", ""),
     ],
 )
 def test_clean_name__is_one_printable_line(typed: str, kept: str) -> None:

@@ -395,3 +395,16 @@ def test_record_registration__lets_no_end_of_the_sign_in_pass_by(by_pass: SignIn
         (outcome,) = all_at_once(end)
     assert type(outcome) is OperationalError
     assert all_at_once(end) == [None]
+
+
+class NotNow(TotpKind):
+    def why_not_register(self, user: Any, sign_in: SignIn) -> str:
+        return "Not now."
+
+
+def test_complete_registration__asks_the_kind_itself(by_pass: SignIn, rf: RequestFactory) -> None:
+    """Whatever the page asked before: the verb holds the rule."""
+    page = RegistrationPage("unused.html", TotpForm())
+    with pytest.raises(RegistrationNotAllowed) as refused:
+        complete_registration(rf.post("/"), sign_in=by_pass, kind=NotNow(), page=page, now=NOW)
+    assert refused.value.code == "not_by_this_kind"

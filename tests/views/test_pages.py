@@ -17,6 +17,7 @@ from django.test import Client
 from django.utils import timezone
 from django.views.debug import ExceptionReporter
 from django_otp.plugins.otp_totp.models import TOTPDevice
+from django_otp_webauthn.models import WebAuthnCredential
 
 from tap_provider.hooks import Hooks
 from tap_provider.models import SignIn, TemporaryAccessPass
@@ -478,7 +479,14 @@ def test_form__posted_when_not_even_the_cookie_is_left_is_told_that_the_session_
     assert query_of(response["Location"])["notice"] == ["ended"]
 
 
-@pytest.mark.parametrize("notice", ["ended", "too_late", "signed_out", "finished"])
+def test_security_info__of_a_full_session_that_has_ended_speaks_of_no_pass(passkey_client: Client) -> None:
+    SignIn.objects.update(ended_at=timezone.now(), ended_reason=SignIn.EndedReason.ENDED_ELSEWHERE)
+    response = passkey_client.get(SECURITY_INFO)
+    assert query_of(response["Location"])["notice"] == ["session_ended"]
+    assert "Your session has ended. Sign in again." in text_of(passkey_client.get(response["Location"]))
+
+
+@pytest.mark.parametrize("notice", ["ended", "session_ended", "too_late", "signed_out", "finished"])
 def test_sign_in__says_what_has_just_happened(client: Client, notice: str) -> None:
     plain = len(client.get(SIGN_IN).content)
     assert len(client.get(SIGN_IN, {"notice": notice}).content) > plain
@@ -893,3 +901,20 @@ def test_passkey_configuration__is_data_and_names_our_addresses(client: Client) 
     ((_, data),) = page.inline
     assert BEGIN_AUTHENTICATION in data
     assert post_json(client, BEGIN_AUTHENTICATION).status_code == 200
+
+
+def test_moment__names_its_zone_where_no_script_runs(holder_client: Client, settings: Any) -> None:
+    settings.TIME_ZONE = "Asia/Tokyo"
+    page = holder_client.get(SECURITY_INFO).content.decode()
+    times = re.findall(r"<time datetime=\"([^\"]+)\" data-local>([^<]+)</time>", page)
+    assert times
+    assert all(told.endswith(" JST") and at.endswith("+09:00") for at, told in times)
+
+
+def test_time_left__is_told_on_every_page_that_ends_with_the_session(holder_client: Client) -> None:
+    register_passkey(holder_client, SoftAuthenticator())
+    key = WebAuthnCredential.objects.get()
+    method = f"{SECURITY_INFO}methods/passkey/{key.pk}/"
+    holder_client.post(ADD_TOTP, {"begin": "1"})
+    for path in (SECURITY_INFO, ADD_TOTP, method, f"{method}remove/", f"{method}lost/"):
+        assert "data-deadline=" in holder_client.get(path).content.decode(), path

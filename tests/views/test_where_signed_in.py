@@ -265,6 +265,13 @@ def test_everywhere__a_copy_of_this_browsers_cookie_is_no_way_in(browser: Client
     assert abs(browser.session.get_expiry_age() - before) < 60
 
 
+def test_everywhere__the_csrf_token_is_another_afterwards(browser: Client) -> None:
+    browser.get(EVERYWHERE)
+    before = browser.cookies["csrftoken"].value
+    browser.post(EVERYWHERE, {"here": "stay"})
+    assert browser.cookies["csrftoken"].value != before
+
+
 @pytest.mark.parametrize("kind", ["full", "registration-only"])
 def test_everywhere__a_copy_of_a_cookie_that_holds_the_session_is_none_either(
     settings: Any, kind: str, robin: Any, issue: Any, sign_in_with_pass: Any
