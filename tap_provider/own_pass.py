@@ -59,3 +59,8 @@ def discard_own_pass(*, sign_in: SignIn, pass_id: UUID | str, client: Client, no
         return False
     source = {"sign_in_id": sign_in.pk, "address": client.address}
     return end_pass(shown, user=sign_in.user, actor=sign_in.user, now=now, reason=DISCARDED, **source)
+
+
+def is_last_chance(sign_in: SignIn, held: OwnPass | None, *, has_added: bool) -> bool:
+    """Tell whether somebody is here with a pass that is good once, and has added nothing to come back with."""
+    return sign_in.is_registration_only and not has_added and held is not None and held.is_usable_once

@@ -32,7 +32,7 @@ from ..methods.registration import (
 )
 from ..methods.registry import all_kinds, find_kind, registrable_kinds
 from ..methods.step_up import way_past
-from ..own_pass import own_pass
+from ..own_pass import is_last_chance, own_pass
 from ..policy import resolve_policy
 from ..sign_in import sign_in_of_user
 from .leading import here, lead_away, lead_past_the_gate, lead_to, lead_to_sign_in, next_of, past_the_gate
@@ -166,7 +166,7 @@ def _render(request: HttpRequest, current: SignIn, *, status: int = 200) -> Http
         "upn": get_hooks().get_upn(user),
         "sign_in": current,
         "is_refused": status == HTTPStatus.CONFLICT,
-        "is_last_chance": current.is_registration_only and not new and held is not None and held.is_usable_once,
+        "is_last_chance": is_last_chance(current, held, has_added=bool(new)),
         "cards": [card for card in cards if card["methods"] or card["is_offered"]],
         "to_ask_about": to_ask_about(own, current, new=new),
         "refusal": refusal,

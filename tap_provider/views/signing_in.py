@@ -20,7 +20,10 @@ from ..forms import PassSignInForm, PasswordSignInForm
 from ..hooks import LONGEST_UPN, get_hooks
 from ..methods import step_up as stepping_up
 from ..methods import two_steps
+from ..methods.registration import registered_in
 from ..models import Level
+from ..own_pass import is_last_chance, own_pass
+from ..policy import resolve_policy
 from ..redeem import sign_in_with_pass as verb_sign_in_with_pass
 from ..sign_in import sign_in_of_user
 from ..sign_out import leave
@@ -149,9 +152,14 @@ def sign_in_with_pass(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def sign_out(request: HttpRequest) -> HttpResponse:
     """Sign out, after asking: a GET changes nothing."""
+    now = timezone.now()
     if request.method != "POST":
-        return render(request, "tap_provider/sign_out.html", {"next": next_of(request)})
-    leave(request, now=timezone.now())
+        current, is_last = sign_in_of_user(request), False
+        if current is not None and current.is_registration_only:
+            held = own_pass(current.user, policy=resolve_policy(current.user), now=now)
+            is_last = is_last_chance(current, held, has_added=bool(registered_in(current)))
+        return render(request, "tap_provider/sign_out.html", {"is_last_chance": is_last, "next": next_of(request)})
+    leave(request, now=now)
     return lead_away(request) if next_of(request) else lead_to("sign_in", request, notice="signed_out")
 
 
