@@ -44,7 +44,7 @@ def request_(rf: RequestFactory) -> HttpRequest:
 
 
 def with_session(request: HttpRequest, session: Any = None) -> HttpRequest:
-    request.session = session or SessionStore()
+    request.session = SessionStore() if session is None else session  # an empty one is false from Django 6.1 on
     return request
 
 

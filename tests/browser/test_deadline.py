@@ -23,7 +23,8 @@ ENDED = "Your session has ended. If you still need to register a sign-in method,
 def holder(demo: dict[str, Any], new_person: Callable[..., Page]) -> Page:
     page = new_person()
     page.add_init_script(WITHOUT_AUTOFILL)
-    use_pass(page, demo["sign_in_with_pass_url"], demo["user"]["upn"], demo["pass"]["passcode"])
+    with page.expect_navigation(url=demo["security_info_url"]):  # or time would run out before there is a session
+        use_pass(page, demo["sign_in_with_pass_url"], demo["user"]["upn"], demo["pass"]["passcode"])
     return page
 
 
