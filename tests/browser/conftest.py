@@ -44,7 +44,7 @@ def find_chromium() -> str | None:
     return named or next((path for name in CHROMIUM_NAMES if (path := shutil.which(name))), None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # while Playwright runs, so does its event loop, in which Django asks no database
 def chromium() -> Iterator[Browser]:
     path = find_chromium()
     if path is None:
