@@ -1,5 +1,7 @@
 """The authentication backend: `authenticate(request, upn=…, tap_secret=…)`, for sites with a page of their own.
 
+`handle` is what the sign-in address carried under that name, if the holder came by it (`redeem.redeem_pass`).
+
 `tap_secret` is keyword-only and so named because Django masks only credentials whose names match
 `api|token|key|secret|password|signature` before it sends `user_login_failed`.
 """
@@ -29,12 +31,14 @@ class TemporaryAccessPassBackend(BaseBackend):
     """
 
     @sensitive_variables()
-    def authenticate(self, request: HttpRequest | None, *, upn: str, tap_secret: str) -> Any | None:  # type: ignore[override]
+    def authenticate(  # type: ignore[override]
+        self, request: HttpRequest | None, *, upn: str, tap_secret: str, handle: str = ""
+    ) -> Any | None:
         if request is None or not hasattr(request, "session"):
             return None  # a pass spent without a session to open would be lost
         now = timezone.now()
         try:
-            sign_in = redeem_pass(upn=upn, passcode=tap_secret, client=Client.of(request), now=now)
+            sign_in = redeem_pass(upn=upn, passcode=tap_secret, handle=handle, client=Client.of(request), now=now)
         except RedemptionRefused:
             return None  # which Django tells receivers of `user_login_failed`
         registration_session.begin(request, sign_in, now=now)

@@ -56,11 +56,12 @@ E014 = "tap_provider.E014"  # a database that has not been tried
 W015 = "tap_provider.W015"  # the library's own passkey views are mounted
 W016 = "tap_provider.W016"  # a mail server may be waited for without end
 W017 = "tap_provider.W017"  # mails without links
+W027 = "tap_provider.W027"  # addresses follow the Host header
 
 
 def register_all() -> None:
     """Register every check below; called once by `AppConfig.ready`."""
-    for check in (check_middleware, check_backends, check_settings, check_registrable_methods, check_mail):
+    for check in (check_middleware, check_backends, check_settings, check_registrable_methods, check_mail, check_hosts):
         register(Tags.security)(check)
     register(Tags.database)(check_databases)
     register(Tags.security)(check_database_settings)
@@ -162,6 +163,14 @@ def check_mail(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         hint = 'Set EMAIL_TIMEOUT, or "timeout" among the OPTIONS of MAILERS["default"], to a few seconds.'
         found.append(CheckWarning(message, hint=hint, id=W016))
     return found
+
+
+def check_hosts(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    if settings.base_url or "*" not in django_settings.ALLOWED_HOSTS:
+        return []
+    hint = f"Set {PREFIX}BASE_URL to where browsers reach the site, or name the hosts in ALLOWED_HOSTS."
+    message = "The sign-in address that administrators hand over follows the Host header of any request."
+    return [CheckWarning(message, hint=hint, id=W027)]
 
 
 def check_databases(app_configs: Any, databases: Any = None, **kwargs: Any) -> list[CheckMessage]:

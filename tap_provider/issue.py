@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from django.contrib.auth import get_user_model
 from django.db import connections, router, transaction
@@ -18,9 +19,10 @@ from django.views.decorators.debug import sensitive_variables
 from . import audit, signals
 from .conf import settings
 from .exceptions import InvalidPass, IssueNotAllowed, RevokeNotAllowed
+from .handle import first_group_of
 from .hooks import get_hooks
 from .models import LONGEST_LIFETIME, AuditEvent, SignIn, TemporaryAccessPass
-from .passcode import generate_passcode, group_passcode, hash_passcode
+from .passcode import GROUP, generate_passcode, group_passcode, hash_passcode
 from .policy import ResolvedPolicy, resolve_policy
 from .sign_in import end_sign_ins
 from .standing import outranks, reach_of
@@ -69,7 +71,8 @@ def issue_pass(
     audit event of the refusal.
     """
     # Hashed outside the transaction, which on SQLite everybody else waits for.
-    passcode = generate_passcode(resolve_policy(user).passcode_length)
+    pass_id = uuid4()
+    passcode = first_group_of(pass_id) + generate_passcode(resolve_policy(user).passcode_length - GROUP)
     passcode_hash = hash_passcode(passcode, hasher=settings.passcode_hasher)
     try:
         with transaction.atomic():
@@ -80,6 +83,7 @@ def issue_pass(
             starts_at = _checked_start(starts_at, now=now)
             lifetime = _checked_lifetime(lifetime, policy)
             new = TemporaryAccessPass(
+                id=pass_id,
                 user=user,
                 passcode_hash=passcode_hash,
                 created_at=now,

@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 
 from django.conf import settings as django_settings
 from django.template.loader import render_to_string
-from django.urls import NoReverseMatch, get_script_prefix, reverse
 from django.utils import timezone, translation
 from django.utils.formats import date_format
 from django.utils.translation import gettext_lazy as _
 
 from . import mail, signals
+from .addresses import security_info_url
 from .conf import settings
 from .hooks import get_hooks
 from .methods.registry import find_kind
@@ -186,18 +186,6 @@ def device_of(user_agent: str) -> _StrOrPromise:
     if browser and system:
         return _("%(browser)s on %(system)s") % {"browser": browser, "system": system}
     return browser or system
-
-
-def security_info_url() -> str:
-    """Return the address of Security info, or an empty string where the site does not say where it is."""
-    if not settings.base_url:
-        return ""
-    try:
-        path = reverse("tap_provider:security_info", urlconf=django_settings.ROOT_URLCONF)
-    except NoReverseMatch:
-        return ""
-    # The prefix is the request's, if there is one: the setting has the whole of it.
-    return f"{settings.base_url}/{path.removeprefix(get_script_prefix())}"
 
 
 def one_line(text: str) -> str:

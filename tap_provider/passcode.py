@@ -73,12 +73,22 @@ def passcode_matches(passcode: str, passcode_hash: str | None, *, hasher: BasePa
     """Tell whether the folded passcode is the one that was hashed, at the price of exactly one hash.
 
     Without a hash, or with one of another algorithm (the site changed its hasher, which ends outstanding passes), the
-    same price is paid for nothing, so that nobody can tell from the time.
+    passcode is compared with a decoy by the same code, so that the time tells nothing.
     """
-    if passcode_hash is None or passcode_hash.partition("$")[0] != hasher.algorithm:
-        hasher.encode(passcode, hasher.salt())
-        return False
-    return bool(hasher.verify(passcode, passcode_hash)) and passcode != ""
+    decoy = decoy_hash(hasher)  # made in any case: the first attempt of a process costs the same for everybody
+    is_real = passcode_hash is not None and passcode_hash.partition("$")[0] == hasher.algorithm
+    matches = hasher.verify(passcode, passcode_hash if passcode_hash is not None and is_real else decoy)
+    return bool(matches) and is_real and passcode != ""
+
+
+def decoy_hash(hasher: BasePasswordHasher) -> str:
+    """Return a hash that no passcode has, of this class of hasher and at its costs. Computed once a process."""
+    if type(hasher) not in _decoys:
+        _decoys[type(hasher)] = hasher.encode(secrets.token_hex(), hasher.salt())
+    return _decoys[type(hasher)]
+
+
+_decoys: dict[type[BasePasswordHasher], str] = {}
 
 
 def hash_alike(passcode: str, passcode_hash: str | None, *, hasher: BasePasswordHasher) -> str:

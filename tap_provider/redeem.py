@@ -1,13 +1,15 @@
 """Step 3. The only place where a pass is spent.
 
 Throttled before any hashing; one hash whatever the outcome; the same statements for an unknown user, no pass and a
-wrong passcode. Only after the passcode matched may the answer say why a pass is not usable. The redemption is one
+wrong passcode. A stranger's attempts neither use up the attempts of the holder nor count against the pass
+(decision 0026). Only after the passcode matched may the answer say why a pass is not usable. The redemption is one
 conditional UPDATE whose row count decides: of simultaneous uses of a one-time pass exactly one wins on any database.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -19,21 +21,26 @@ from django.views.decorators.debug import sensitive_variables
 
 from . import audit, registration_session, signals
 from .conf import settings
-from .exceptions import AmbiguousUpn, PasscodeNotAccepted, PassNotUsable, RedemptionRefused
+from .exceptions import AmbiguousUpn, PasscodeNotAccepted, PassNotUsable, RedemptionRefused, TooManyAttempts
+from .handle import begins_like, read_handle
 from .hooks import clean_upn, find_user
 from .models import AuditEvent, Level, SignIn, TemporaryAccessPass
+from .pace import Pace
 from .passcode import fold_passcode, passcode_matches
 from .policy import ResolvedPolicy, resolve_policy, usability_of
 from .sign_in import Client, begin_sign_in, note_pass
-from .throttle import Attempt, count_attempt, take_back
+from .throttle import SPAN, Attempt, count_attempt_by_handle, count_attempt_from_network, take_back
 from .usability import UsabilityReason
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from uuid import UUID
 
     from django.http import HttpRequest
 
 METHOD_KIND = "temporary_access_pass"
+
+MOST_REDEMPTIONS = 30
+"""How often one multi-use pass is redeemed within ten minutes: far more than a person signs in."""
 
 WHY_NOT = {
     UsabilityReason.ONE_TIME_USED: _(
@@ -57,39 +64,74 @@ class _Candidate:
     held: TemporaryAccessPass | None
     policy: ResolvedPolicy
 
+    def is_named_by(self, passcode: str, *, handle_id: UUID | None) -> bool:
+        """Return True if an attempt is one at this user's pass: by its handle, or by the passcode's first group.
+
+        Takes the same time whether or not the user has a pass.
+        """
+        pass_id = uuid4() if self.held is None else self.held.pk
+        return begins_like(passcode, pass_id) | (handle_id == pass_id)
+
     def reason(self, *, now: datetime) -> UsabilityReason:
         assert self.held is not None  # noqa: S101 asked only after its passcode matched
         return usability_of(self.held, self.policy, now=now)
 
 
 @sensitive_variables()
-def redeem_pass(*, upn: str, passcode: str, client: Client, now: datetime) -> SignIn:
+def redeem_pass(*, upn: str, passcode: str, client: Client, now: datetime, handle: str = "") -> SignIn:
     """Spend a pass and return the sign-in that it opens.
+
+    `handle` is what the sign-in address carried (`addresses.pass_sign_in_url`), or "". Attempts with the handle of the
+    user's pass have a counter of their own.
 
     Raises TooManyAttempts (nothing was hashed), PasscodeNotAccepted (nobody is told why), or PassNotUsable with its
     reason.
     """
-    attempt = count_attempt(purpose="pass", upn=clean_upn(upn) or upn[:256], address=client.address, now=now)
+    pace = Pace()
+    handle_id = read_handle(handle)
+    attempt = None if handle_id else _count_typed(upn, client, now=now)
     candidate = _find(upn)
-    passcode_hash = candidate.held.passcode_hash if candidate.held is not None else None
-    matches = passcode_matches(fold_passcode(passcode), passcode_hash, hasher=settings.passcode_hasher)
+    attempt = attempt or _count_with_handle(candidate, handle_id, upn, client, now=now)
+    held, folded = candidate.held, fold_passcode(passcode)
+    is_at_pass = candidate.is_named_by(folded, handle_id=handle_id)
+    with pace.hashing():
+        matches = passcode_matches(
+            folded, None if held is None else held.passcode_hash, hasher=settings.passcode_hasher
+        )
     try:
         if not matches or candidate.user is None or not candidate.user.is_active:
             raise PasscodeNotAccepted
         return _spend(candidate, attempt, client=client, now=now)
     except RedemptionRefused as refusal:
-        _record_refusal(candidate, refusal, client=client, now=now)
+        _record_refusal(candidate, refusal, is_at_pass=is_at_pass, client=client, now=now)
+        if isinstance(refusal, PasscodeNotAccepted):
+            pace.wait()
+        elif isinstance(refusal, TooManyAttempts):
+            take_back(attempt)  # the passcode was right; outside the transaction, which was rolled back
         raise
 
 
+def _count_typed(upn: str, client: Client, *, now: datetime) -> Attempt:
+    typed = clean_upn(upn) or upn[:256]
+    return count_attempt_from_network(purpose="pass", upn=typed, address=client.address, now=now)
+
+
+def _count_with_handle(
+    candidate: _Candidate, handle_id: UUID | None, upn: str, client: Client, *, now: datetime
+) -> Attempt:
+    if candidate.held is None or candidate.held.pk != handle_id:
+        return _count_typed(upn, client, now=now)  # the handle of another pass, or of one that has been replaced
+    return count_attempt_by_handle(purpose="pass", handle=handle_id.hex, now=now)
+
+
 @sensitive_variables()
-def sign_in_with_pass(request: HttpRequest, *, upn: str, passcode: str, now: datetime) -> SignIn:
+def sign_in_with_pass(request: HttpRequest, *, upn: str, passcode: str, now: datetime, handle: str = "") -> SignIn:
     """Redeem a pass and open its registration-only session on this request; raises what `redeem_pass` raises.
 
     Tells receivers of Django's `user_login_failed` of a refusal, the passcode masked.
     """
     try:
-        sign_in = redeem_pass(upn=upn, passcode=passcode, client=Client.of(request), now=now)
+        sign_in = redeem_pass(upn=upn, passcode=passcode, handle=handle, client=Client.of(request), now=now)
     except RedemptionRefused:
         user_login_failed.send(sender=__name__, credentials={"upn": upn, "tap_secret": "*" * 20}, request=request)
         raise
@@ -115,6 +157,7 @@ def _spend(candidate: _Candidate, attempt: Attempt, *, client: Client, now: date
     held, user = candidate.held, candidate.user
     assert held is not None  # noqa: S101 its passcode matched
     with transaction.atomic():
+        _guard_redemptions(held, now=now)
         # Before the pass is locked: its foreign key locks the user, which `issue_pass` locks first, too.
         sign_in = begin_sign_in(
             user=user,
@@ -144,6 +187,16 @@ def _spend(candidate: _Candidate, attempt: Attempt, *, client: Client, now: date
     return sign_in
 
 
+def _guard_redemptions(held: TemporaryAccessPass, *, now: datetime) -> None:
+    """Raise TooManyAttempts if this pass was redeemed too often lately; a one-time pass cannot be."""
+    if held.is_usable_once:
+        return
+    lately = SignIn.objects.filter(pass_id=held.pk, created_at__gt=now - SPAN).order_by("-created_at")
+    oldest = lately.values_list("created_at", flat=True)[MOST_REDEMPTIONS - 1 : MOST_REDEMPTIONS].first()
+    if oldest is not None:
+        raise TooManyAttempts(retry_after=max(oldest + SPAN - now, timedelta(seconds=1)))
+
+
 def _spend_row(held: TemporaryAccessPass, *, now: datetime) -> bool:
     # Expiry, start, use and the very hash that was verified are one decision with the write.
     unspent = {"redemption_count": 0} if held.is_usable_once else {}
@@ -171,14 +224,18 @@ def _not_usable(reason: UsabilityReason) -> RedemptionRefused:
     return PasscodeNotAccepted() if message is None else PassNotUsable(message, reason=reason)
 
 
-def _record_refusal(candidate: _Candidate, refusal: RedemptionRefused, *, client: Client, now: datetime) -> None:
+def _record_refusal(
+    candidate: _Candidate, refusal: RedemptionRefused, *, is_at_pass: bool, client: Client, now: datetime
+) -> None:
     held, user = candidate.held, candidate.user
     pass_id = held.pk if held is not None else None
     reason = refusal.reason.value if isinstance(refusal, PassNotUsable) else refusal.code
     with transaction.atomic():
         if isinstance(refusal, PasscodeNotAccepted):
-            # Sent even where no row can match: the same statements whether or not somebody holds a pass.
-            TemporaryAccessPass.objects.filter(pk=pass_id or uuid4()).update(failed_attempts=F("failed_attempts") + 1)
+            # Sent even where no row can match: the same statements whether or not the user holds a pass. Only an
+            # attempt that names the pass counts against it, or a stranger could kill it.
+            failed = pass_id if is_at_pass and pass_id is not None else uuid4()
+            TemporaryAccessPass.objects.filter(pk=failed).update(failed_attempts=F("failed_attempts") + 1)
         audit.record(
             AuditEvent.Kind.PASS_REFUSED, now=now, user=user, pass_id=pass_id, address=client.address, reason=reason
         )

@@ -52,9 +52,34 @@ def count_attempt(*, purpose: str, upn: str, address: str | None, now: datetime)
     `purpose` separates what is guessed at ("pass", "password"); `upn` may be an account as well (`account_of`). Two
     statements, one commit.
     """
-    limits = {_digest(purpose, "upn", upn.casefold()): MOST_BY_UPN}
-    if address is not None:
-        limits[_digest(purpose, "address", _network(address))] = MOST_FROM_ADDRESS
+    limits = {_digest(purpose, "upn", upn.casefold()): MOST_BY_UPN, **_address_limit(purpose, address)}
+    return _count(limits, now=now)
+
+
+def count_attempt_from_network(*, purpose: str, upn: str, address: str | None, now: datetime) -> Attempt:
+    """Count one attempt by this UPN within the network of this address, then let it pass or raise TooManyAttempts.
+
+    Attempts from elsewhere at the same UPN do not count: a stranger cannot use up the attempts of its user. Without an
+    address all attempts at a UPN are one count. Two statements, one commit.
+    """
+    network = "" if address is None else _network(address)
+    by_both = _digest(purpose, "upn and network", f"{network} {upn.casefold()}")
+    return _count({by_both: MOST_BY_UPN, **_address_limit(purpose, address)}, now=now)
+
+
+def count_attempt_by_handle(*, purpose: str, handle: str, now: datetime) -> Attempt:
+    """Count one attempt that names its target by something that cannot be guessed, from whatever address.
+
+    Raises TooManyAttempts. Two statements, one commit.
+    """
+    return _count({_digest(purpose, "handle", handle): MOST_BY_UPN}, now=now)
+
+
+def _address_limit(purpose: str, address: str | None) -> dict[str, int]:
+    return {} if address is None else {_digest(purpose, "address", _network(address)): MOST_FROM_ADDRESS}
+
+
+def _count(limits: dict[str, int], *, now: datetime) -> Attempt:
     attempt = Attempt(limits=tuple(sorted(limits.items())), minute=int(now.timestamp()) // 60)
     counted = _add_or_retry(attempt, 1)
     _judge(attempt, counted, now=now)

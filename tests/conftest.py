@@ -17,7 +17,7 @@ from django.test import Client
 from django.utils import timezone, translation
 
 from tap_provider.issue import IssuedPass, issue_pass
-from tap_provider.passcode import PasscodeHasher
+from tap_provider.passcode import PasscodeHasher, decoy_hash
 from tap_provider.policy import change_policy
 
 from .softauthn import SoftAuthenticator, register_passkey
@@ -159,6 +159,7 @@ class CountingHasher(PasscodeHasher):
 def hasher(settings: Any) -> Iterator[type[CountingHasher]]:
     """Have the setting name the counting hasher: `hasher.computed` lists what was computed."""
     settings.TAP_PROVIDER_PASSCODE_HASHER = "tests.conftest.CountingHasher"
+    decoy_hash(CountingHasher())  # which is computed once a process
     CountingHasher.computed.clear()
     CountingHasher.meanwhile = None
     yield CountingHasher

@@ -123,11 +123,11 @@ def test_authenticate__a_failure_is_told_once(
     assert len(failures) == 1
 
 
-def test_authenticate__takes_its_own_two_keywords_and_nothing_else() -> None:
+def test_authenticate__takes_its_own_keywords_and_nothing_else() -> None:
     """With `**kwargs` the admin's login and the password grant would try it."""
     parameters = inspect.signature(TemporaryAccessPassBackend().authenticate).parameters
-    assert list(parameters) == ["request", "upn", "tap_secret"]
-    assert all(parameters[name].kind is inspect.Parameter.KEYWORD_ONLY for name in ("upn", "tap_secret"))
+    assert list(parameters) == ["request", "upn", "tap_secret", "handle"]
+    assert all(parameters[name].kind is inspect.Parameter.KEYWORD_ONLY for name in ("upn", "tap_secret", "handle"))
 
 
 @pytest.mark.parametrize(

@@ -319,6 +319,15 @@ def test_check_mail__wants_to_know_where_links_lead(settings: Any) -> None:
     assert ids(checks.check_mail(None)) == ["tap_provider.W017"]
 
 
+def test_check_hosts__wants_an_address_that_no_request_invents(settings: Any) -> None:
+    settings.ALLOWED_HOSTS, settings.TAP_PROVIDER_BASE_URL = ["*"], ""
+    assert ids(checks.check_hosts(None)) == ["tap_provider.W027"]
+    settings.TAP_PROVIDER_BASE_URL = "https://login.example.com"
+    assert checks.check_hosts(None) == []
+    settings.ALLOWED_HOSTS, settings.TAP_PROVIDER_BASE_URL = ["login.example.com"], ""
+    assert checks.check_hosts(None) == []
+
+
 # OpenID.
 
 

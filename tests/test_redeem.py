@@ -26,12 +26,13 @@ from django.views.debug import ExceptionReporter
 
 from tap_provider.backends import TemporaryAccessPassBackend
 from tap_provider.exceptions import PasscodeNotAccepted, PassNotUsable, RedemptionRefused, TooManyAttempts
+from tap_provider.handle import first_group_of, handle_of
 from tap_provider.hooks import Hooks
 from tap_provider.issue import IssuedPass, revoke_pass
 from tap_provider.models import AttemptCounter, AuditEvent, SignIn, TemporaryAccessPass
 from tap_provider.passcode import hash_passcode
 from tap_provider.policy import change_policy
-from tap_provider.redeem import WHY_NOT, redeem_pass
+from tap_provider.redeem import MOST_REDEMPTIONS, WHY_NOT, redeem_pass
 from tap_provider.registration_session import why_over
 from tap_provider.sign_in import Client, find_sign_in
 from tap_provider.usability import UsabilityReason
@@ -51,14 +52,20 @@ PAGE = "/account/sign-in/pass/"
 pytestmark = pytest.mark.django_db
 
 
-def redeem(user: Any, passcode: str, *, at: datetime = NOW, client: Client = ORIGIN) -> SignIn:
-    return redeem_pass(upn=user if isinstance(user, str) else user.upn, passcode=passcode, client=client, now=at)
+def redeem(user: Any, passcode: str, *, at: datetime = NOW, client: Client = ORIGIN, handle: str = "") -> SignIn:
+    upn = user if isinstance(user, str) else user.upn
+    return redeem_pass(upn=upn, passcode=passcode, handle=handle, client=client, now=at)
 
 
 def refusal(user: Any, passcode: str, **more: Any) -> RedemptionRefused:
     with pytest.raises(RedemptionRefused) as refused:
         redeem(user, passcode, **more)
     return refused.value
+
+
+def near_miss(user: Any) -> str:
+    """Return a wrong passcode that begins with the group of the user's pass."""
+    return first_group_of(held_by(user).pk) + "0000"
 
 
 def held_by(user: Any) -> TemporaryAccessPass:
@@ -425,7 +432,7 @@ def test_redeem__strange_passcodes_are_refused_cleanly(
     """Issue 2, row "10 kB passcode, NUL bytes, lone surrogates, right-to-left marks": never a database error."""
     assert type(refusal(robin, strange)) is PasscodeNotAccepted
     assert len(hasher.computed) == 1
-    assert held_by(robin).failed_attempts == 1
+    assert held_by(robin).failed_attempts == 0
 
 
 @pytest.mark.parametrize("strange", STRANGE.values(), ids=STRANGE.keys())
@@ -461,7 +468,8 @@ def test_redeem__the_eleventh_wrong_guess_is_refused_before_any_hashing(
     outcomes = {}
     for upn in (robin.upn, "nobody@example.test"):
         hasher.computed.clear()
-        kinds = [type(refusal(upn, WRONG)) for _ in range(10)]
+        guess = near_miss(robin)
+        kinds = [type(refusal(upn, guess)) for _ in range(10)]
         with statements() as eleventh:
             refused = refusal(upn, WRONG)
         assert kinds == [PasscodeNotAccepted] * 10
@@ -509,13 +517,14 @@ def test_redeem__a_success_takes_back_its_own_attempt_only(robin: Any, issue: Is
 def test_redeem__one_valid_account_does_not_re_arm_the_address(
     robin: Any, make_user: MakeUser, issue: Issue, hasher: Any
 ) -> None:
-    own = issue(make_user("attacker"), now=NOW)
+    own = [issue(make_user(f"attacker-{number}"), now=NOW) for number in range(4)]
     victims = [make_user(f"victim-{number}").upn for number in range(101)]
     outcomes = []
     for victim in victims:
         outcomes.append(type(refusal(victim, WRONG)))
         if outcomes[-1] is not TooManyAttempts and len(outcomes) < 100:
-            redeem("attacker@example.test", own.passcode)
+            number = len(outcomes) % 4
+            redeem(f"attacker-{number}@example.test", own[number].passcode)
     assert outcomes == [PasscodeNotAccepted] * 100 + [TooManyAttempts]
 
 
@@ -596,6 +605,146 @@ def test_redeem__an_attempt_stays_counted_whatever_fails_after_it(
     assert type(refusal(robin, WRONG)) is TooManyAttempts
 
 
+# A stranger neither keeps the holder out nor kills the pass (decision 0026)
+
+
+def strangers(count: int) -> list[Client]:
+    return [Client(address=f"198.18.{number // 250}.{number % 250}") for number in range(count)]
+
+
+def test_redeem__one_steady_stranger_keeps_the_holder_out_for_no_minute(robin: Any, issue: Issue, hasher: Any) -> None:
+    """Two hours of as many guesses as the throttle lets one network make; the holder tries once a minute."""
+    issued = issue(robin, now=NOW, lifetime=3 * HOUR, is_usable_once=False)
+    [stranger] = strangers(1)
+    for minute in range(0, 120, 2):
+        at = NOW + minute * MINUTE
+        answers = {type(refusal(robin, WRONG, at=at, client=stranger)) for _ in range(4)}
+        assert answers <= {PasscodeNotAccepted, TooManyAttempts}
+        assert redeem(robin, issued.passcode, at=at + MINUTE)
+    assert type(refusal(robin, issued.passcode, at=at, client=stranger)) is TooManyAttempts
+    assert held_by(robin).failed_attempts == 0
+
+
+def test_redeem__a_thousand_strangers_keep_the_holder_out_for_no_minute(robin: Any, issue: Issue, hasher: Any) -> None:
+    """A guess a minute from each of a thousand networks: at once a hundred times what used to kill a pass."""
+    issued = issue(robin, now=NOW, is_usable_once=True)
+    for stranger in strangers(1000):
+        assert type(refusal(robin, WRONG, client=stranger)) is PasscodeNotAccepted
+    assert redeem(robin, issued.passcode, at=NOW + MINUTE)
+
+
+def test_redeem__with_the_handle_a_holder_gets_in_beside_a_stranger_in_the_same_network(
+    robin: Any, issue: Issue, hasher: type[CountingHasher]
+) -> None:
+    """A stranger in the same office, or a site that takes its proxy for every client."""
+    issued = issue(robin, now=NOW, is_usable_once=True)
+    for number in range(100):
+        refusal(robin if number < 20 else f"user-{number}@example.test", WRONG)
+    assert type(refusal(robin, issued.passcode)) is TooManyAttempts
+    assert redeem(robin, issued.passcode, handle=handle_of(issued.temporary_access_pass.pk))
+
+
+def test_redeem__attempts_with_the_handle_are_limited_by_themselves(
+    robin: Any, issue: Issue, hasher: type[CountingHasher]
+) -> None:
+    issued = issue(robin, now=NOW)
+    handle = handle_of(issued.temporary_access_pass.pk)
+    for stranger in strangers(10):
+        assert type(refusal(robin, WRONG, handle=handle, client=stranger)) is PasscodeNotAccepted
+    hasher.computed.clear()
+    [*_, another] = strangers(11)
+    assert type(refusal(robin, issued.passcode, handle=handle, client=another)) is TooManyAttempts
+    assert hasher.computed == []
+    assert redeem(robin, issued.passcode, client=another)  # by the address without the handle
+
+
+def test_redeem__a_wrong_guess_with_the_handle_counts_against_the_pass(robin: Any, issue: Issue, hasher: Any) -> None:
+    """NIST SP 800-63B-4 §3.2.2: whoever has the address names the pass by it."""
+    handle = handle_of(issue(robin, now=NOW).temporary_access_pass.pk)
+    refusal(robin, WRONG, handle=handle)
+    assert held_by(robin).failed_attempts == 1
+
+
+def test_redeem__the_handle_of_another_pass_lifts_no_limit(
+    robin: Any, make_user: MakeUser, issue: Issue, hasher: Any
+) -> None:
+    """A holder's own handle is no key to anybody else's attempts."""
+    issue(robin, now=NOW)
+    own = handle_of(issue(make_user("kay"), now=NOW).temporary_access_pass.pk)
+    answers = [type(refusal(robin, WRONG, handle=own if number % 2 else "")) for number in range(11)]
+    assert answers == [PasscodeNotAccepted] * 10 + [TooManyAttempts]
+    assert held_by(robin).failed_attempts == 0
+
+
+def test_redeem__the_handle_of_a_replaced_pass_does_not_hinder(robin: Any, issue: Issue, hasher: Any) -> None:
+    """The holder opens the old address, and types the new passcode."""
+    stale = handle_of(issue(robin, now=NOW).temporary_access_pass.pk)
+    assert redeem(robin, issue(robin, now=NOW).passcode, handle=stale)
+
+
+def test_redeem__after_ten_mistakes_the_handle_of_a_new_pass_helps_at_once(
+    robin: Any, issue: Issue, hasher: Any
+) -> None:
+    issue(robin, now=NOW)
+    for _ in range(11):
+        refusal(robin, WRONG)
+    again = issue(robin, now=NOW)
+    assert redeem(robin, again.passcode, handle=handle_of(again.temporary_access_pass.pk))
+
+
+def test_redeem__a_handle_tells_nothing_of_unknown_users(robin: Any, make_user: MakeUser, issue: Issue) -> None:
+    """Whatever user is named beside it: one answer, one sequence of statements."""
+    handle = handle_of(issue(make_user("kay"), now=NOW).temporary_access_pass.pk)
+    issue(robin, now=NOW)
+    seen = []
+    for upn in (robin.upn, "nobody@example.test"):
+        with statements() as executed:
+            refused = refusal(upn, WRONG, handle=handle)
+        seen.append((told_of(refused), whatever_the_upn_field(executed)))
+    assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize("handle", ["", "x", "=" * 40, "\ud800", "A" * 43, "A" * 100_000, "\x00" * 43, "é" * 43])
+def test_redeem__a_handle_that_is_none_counts_as_none(handle: str, robin: Any, issue: Issue, hasher: Any) -> None:
+    issued = issue(robin, now=NOW)
+    for _ in range(10):
+        refusal(robin, WRONG, handle=handle)
+    assert type(refusal(robin, issued.passcode, handle=handle)) is TooManyAttempts
+
+
+# The time tells a stranger nothing
+
+
+@pytest.mark.parametrize("state", ["unknown", "no pass", "wrong passcode", "inactive"])
+def test_redeem__a_refused_passcode_is_answered_at_the_pace_of_its_hash(
+    state: str, robin: Any, make_user: MakeUser, issue: Issue, monkeypatch: pytest.MonkeyPatch, hasher: Any
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr("tap_provider.pace.sleep", waited.append)
+    passcode = issue(robin, now=NOW).passcode if state in {"wrong passcode", "inactive"} else WRONG
+    if state == "inactive":
+        type(robin).objects.update(is_active=False)
+    upn = "nobody@example.test" if state == "unknown" else robin.upn
+    refusal(upn, WRONG if state == "wrong passcode" else passcode)
+    assert len(waited) == 1
+
+
+# A pass is redeemed now and then, not in a loop
+
+
+def test_redeem__a_multi_use_pass_opens_thirty_sessions_in_ten_minutes(robin: Any, issue: Issue, hasher: Any) -> None:
+    issued = issue(robin, now=NOW, lifetime=HOUR, is_usable_once=False)
+    for number in range(MOST_REDEMPTIONS):
+        assert redeem(robin, issued.passcode, at=NOW + number * SECOND, client=strangers(40)[number])
+    at = NOW + 5 * MINUTE
+    refused = [refusal(robin, issued.passcode, at=at) for _ in range(12)]
+    assert {str(one.message) for one in refused} == {str(refused[0].message)}
+    assert SignIn.objects.count() == MOST_REDEMPTIONS
+    assert held_by(robin).redemption_count == MOST_REDEMPTIONS
+    assert {one.retry_after for one in refused if isinstance(one, TooManyAttempts)} == {5 * MINUTE}  # none was a guess
+    assert redeem(robin, issued.passcode, at=at + 5 * MINUTE)
+
+
 # NIST SP 800-63B-4: at most 100 consecutive failures
 
 
@@ -604,9 +753,10 @@ def test_redeem__a_hundred_consecutive_failures_kill_the_pass_until_reissued(
 ) -> None:
     """NIST SP 800-63B-4 §3.2.2: a patient guesser, below the throttle's limit all the time."""
     issued = issue(robin, now=NOW, lifetime=8 * HOUR)
+    guess = near_miss(robin)
     for number in range(100):
         at = NOW + (number // 10) * 12 * MINUTE
-        assert type(refusal(robin, WRONG, at=at, client=Client())) is PasscodeNotAccepted
+        assert type(refusal(robin, guess, at=at, client=Client())) is PasscodeNotAccepted
     later = NOW + 3 * HOUR
     refused = refusal(robin, issued.passcode, at=later)
     assert isinstance(refused, PassNotUsable)
@@ -618,7 +768,7 @@ def test_redeem__a_hundred_consecutive_failures_kill_the_pass_until_reissued(
 def test_redeem__only_consecutive_failures_count(robin: Any, issue: Issue, hasher: Any) -> None:
     issued = issue(robin, now=NOW)
     TemporaryAccessPass.objects.update(failed_attempts=98)
-    refusal(robin, WRONG)
+    refusal(robin, near_miss(robin))
     assert held_by(robin).failed_attempts == 99
     redeem(robin, issued.passcode)
     assert held_by(robin).failed_attempts == 0
@@ -630,8 +780,9 @@ def test_redeem__a_failure_counts_against_the_pass_of_that_user_only(
     kay = make_user("kay")
     issue(robin, now=NOW)
     issue(kay, now=NOW)
-    refusal(robin, WRONG)
-    refusal("nobody@example.test", WRONG)
+    refusal(robin, near_miss(robin))
+    refusal(kay, near_miss(robin))
+    refusal("nobody@example.test", near_miss(robin))
     assert (held_by(robin).failed_attempts, held_by(kay).failed_attempts) == (1, 0)
 
 
@@ -701,7 +852,7 @@ def test_sign_in_with_pass__costs_at_most_fourteen_statements(
     robin: Any, issue: Issue, sign_in_with_pass: Callable[..., Any], hasher: type[CountingHasher]
 ) -> None:
     """Issue 2, "Figures": at most 14 statements besides BEGIN and COMMIT, exactly one hash; here they all are."""
-    issued = issue(robin)
+    issued = issue(robin, is_usable_once=True)
     hasher.computed.clear()
     with statements() as executed:
         assert sign_in_with_pass(robin.upn, issued.passcode, Browser()).status_code == 302

@@ -15,6 +15,7 @@ from django.db import connection
 from django.test import Client as Browser
 
 from tap_provider.exceptions import PasscodeNotAccepted, PassNotUsable, RedemptionRefused, TooManyAttempts
+from tap_provider.handle import first_group_of
 from tap_provider.hooks import Hooks
 from tap_provider.issue import IssuedPass, issue_pass, revoke_pass
 from tap_provider.models import AttemptCounter, AuditEvent, SignIn, TemporaryAccessPass
@@ -155,7 +156,8 @@ def test_redeem__of_32_wrong_guesses_at_once_at_most_ten_are_hashed(
 ) -> None:
     issue(robin, now=NOW)
     hasher.computed.clear()
-    guess = partial(redeem_pass, upn=upn, passcode=WRONG, client=Client(), now=NOW)
+    near_miss = first_group_of(TemporaryAccessPass.objects.get().pk) + "0000"
+    guess = partial(redeem_pass, upn=upn, passcode=near_miss, client=Client(), now=NOW)
     outcomes = all_at_once(*[guess] * MANY)
     assert {type(outcome) for outcome in outcomes} <= {PasscodeNotAccepted, TooManyAttempts}, outcomes
     assert 1 <= len(hasher.computed) <= MOST_BY_UPN
@@ -169,7 +171,8 @@ def test_redeem__wrong_guesses_at_once_are_all_counted_against_the_pass(
 ) -> None:
     """NIST SP 800-63B-4 §3.2.2: no lost update hides a failure."""
     issue(robin, now=NOW)
-    outcomes = all_at_once(*[partial(redeem, WRONG, number=number) for number in range(MANY)])
+    near_miss = first_group_of(TemporaryAccessPass.objects.get().pk) + "0000"
+    outcomes = all_at_once(*[partial(redeem, near_miss, number=number) for number in range(MANY)])
     assert kinds(outcomes) == {"PasscodeNotAccepted": MANY}, outcomes
     assert TemporaryAccessPass.objects.get().failed_attempts == MANY
 
@@ -188,7 +191,7 @@ def assert_nothing_is_left_open() -> None:
 
 def redeem_on_and_on(passcode: str, *, number: int) -> list[SignIn | RedemptionRefused]:
     outcomes: list[SignIn | RedemptionRefused] = []
-    for _ in range(4):
+    for _ in range(3):  # of eight, which is below what one pass opens in ten minutes
         try:
             outcomes.append(redeem(passcode, number=number))
         except RedemptionRefused as refusal:

@@ -22,6 +22,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
+from ..addresses import pass_sign_in_url
 from ..decorators import no_store
 from ..exceptions import AmbiguousUpn, InvalidPass, IssueNotAllowed, RevokeNotAllowed
 from ..forms import FindUserForm, IssuePassForm
@@ -187,7 +188,7 @@ class TemporaryAccessPassAdmin(admin.ModelAdmin):
             user_shown=user,
             held=issued.temporary_access_pass,
             passcode=issued.passcode_for_reading,
-            sign_in_url=request.build_absolute_uri(reverse("tap_provider:sign_in_with_pass")),
+            sign_in_url=pass_sign_in_url(issued.temporary_access_pass.pk, request=request),
         )
         no_store(response)
         # Rendered here, below `sensitive_variables`: a template's fault must not report the passcode.

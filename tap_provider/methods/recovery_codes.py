@@ -26,6 +26,7 @@ from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods
 
+from ..addresses import site_name
 from ..conf import settings
 from ..decorators import page, registration_session_allowed
 from ..exceptions import RegistrationNotAllowed, TooManyAttempts
@@ -239,7 +240,7 @@ def show_new_codes(request: HttpRequest) -> HttpResponse:
     except TooManyAttempts:
         return _to("security_info", notice="too_many", **travelling)
     upn = get_hooks().get_upn(current.user)
-    context = {"codes": new.for_reading, "made_at": new.made_at, "upn": upn, "site": request.get_host()}
+    context = {"codes": new.for_reading, "made_at": new.made_at, "upn": upn, "site": site_name(request)}
     text = render_to_string("tap_provider/methods/recovery_codes.txt", context)
     context |= {"file": f"data:text/plain;charset=utf-8,{quote(text)}", "next": wanted}
     return render(request, "tap_provider/methods/recovery_codes_made.html", context)

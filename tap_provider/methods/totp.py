@@ -21,6 +21,7 @@ from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy as _
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
+from ..addresses import site_name
 from ..exceptions import MethodNotVerified, SignInRefused
 from ..hooks import get_hooks
 from .inputs import CodeInput
@@ -168,7 +169,7 @@ def _app_url(device: Any, key: str, request: HttpRequest) -> str:
     """Return what the app is told: the site, and the UPN as people know it, short enough for a QR code."""
     # As django-otp has it: a text, or a function of the device.
     named = getattr(django_settings, "OTP_TOTP_ISSUER", None)
-    issuer = str((named(device) if callable(named) else named) or request.get_host()).replace(":", " ")[:LONGEST_LABEL]
+    issuer = str((named(device) if callable(named) else named) or site_name(request)).replace(":", " ")[:LONGEST_LABEL]
     upn = get_hooks().get_upn(device.user).replace(":", " ")[:LONGEST_LABEL]
     told = {"secret": key, "algorithm": "SHA1", "digits": device.digits, "period": device.step, "issuer": issuer}
     return f"otpauth://totp/{quote(issuer)}:{quote(upn)}?{urlencode(told, quote_via=quote)}"

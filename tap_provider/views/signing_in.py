@@ -135,8 +135,9 @@ def sign_in_with_pass(request: HttpRequest) -> HttpResponse:
     form = PassSignInForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         upn, passcode = form.cleaned_data["upn"], form.cleaned_data["passcode"]
+        handle = request.GET.get("handle", "")  # the form posts to the address that it was opened at
         try:
-            verb_sign_in_with_pass(request, upn=upn, passcode=passcode, now=timezone.now())
+            verb_sign_in_with_pass(request, upn=upn, passcode=passcode, handle=handle, now=timezone.now())
         except RedemptionRefused as refusal:
             return _refused(request, "tap_provider/sign_in_with_pass.html", form, refusal, {"next": next_of(request)})
         wanted = next_of(request)

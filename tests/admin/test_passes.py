@@ -23,6 +23,7 @@ from django.views.debug import ExceptionReporter
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from tap_provider.admin import passes
+from tap_provider.handle import handle_of
 from tap_provider.hooks import Hooks
 from tap_provider.models import AuditEvent, SignIn, TemporaryAccessPass
 from tap_provider.policy import change_policy
@@ -220,7 +221,8 @@ def test_issue__shows_the_passcode_and_the_address_once(browser: Client, robin: 
     assert page.count(shown) == 1
     assert shown.replace("-", "") not in page  # nor as a message, nor in an address
     assert 'id="sign-in-url"' in page
-    assert "http://testserver/account/sign-in/pass/" in page
+    handle = handle_of(TemporaryAccessPass.objects.get().pk)
+    assert f"http://localhost:8000/account/sign-in/pass/?handle={handle}" in page
     assert 'data-copy="#passcode"' in page
     assert 'data-copy="#sign-in-url"' in page
     assert robin.upn in page

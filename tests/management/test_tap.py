@@ -40,7 +40,7 @@ FACTS = [
     "redemption_count",
     "created_by",
     "reason",
-    "sign_in_path",
+    "sign_in_url",
 ]
 POLICY = [
     "enabled",
@@ -104,7 +104,7 @@ def test_issue__as_json_is_one_object(robin: Any, admin: Any, as_admin: list[str
     assert (facts["lifetime_minutes"], facts["is_usable_once"]) == (90, True)
     assert (facts["is_usable"], facts["usability_reason"], facts["redemption_count"]) == (True, "EnabledByPolicy", 0)
     assert datetime.fromisoformat(facts["expires_at"]) - datetime.fromisoformat(facts["starts_at"]) == 90 * MINUTE
-    assert facts["sign_in_path"] == "/account/sign-in/pass/"
+    assert facts["sign_in_url"].startswith("http://localhost:8000/account/sign-in/pass/?handle=")
 
 
 def test_issue__without_wishes_the_policys_defaults_hold(robin: Any, admin: Any, as_admin: list[str]) -> None:

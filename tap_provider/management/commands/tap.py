@@ -16,10 +16,10 @@ from django.apps import apps
 from django.contrib.auth.models import Group
 from django.core.management.base import BaseCommand, CommandError
 from django.db import close_old_connections
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
+from ...addresses import pass_sign_in_url
 from ...exceptions import AmbiguousUpn, TapError
 from ...hooks import find_user, get_hooks
 from ...issue import issue_pass, lifetime_of, revoke_pass
@@ -243,7 +243,7 @@ def _facts(held: TemporaryAccessPass, *, now: datetime) -> dict[str, Any]:
         "redemption_count": held.redemption_count,
         "created_by": get_hooks().get_upn(held.created_by) if held.created_by else None,
         "reason": held.reason,
-        "sign_in_path": reverse("tap_provider:sign_in_with_pass"),
+        "sign_in_url": pass_sign_in_url(held.pk),
     }
 
 

@@ -1,0 +1,54 @@
+"""Absolute addresses of this site's own pages, for mails and for what an administrator hands over.
+
+`TAP_PROVIDER_BASE_URL` decides where it is set: the `Host` header of a request is the client's invention.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode, urlsplit
+
+from django.conf import settings as django_settings
+from django.urls import NoReverseMatch, get_script_prefix, reverse
+
+from .conf import settings
+from .handle import handle_of
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from django.http import HttpRequest
+
+
+def security_info_url() -> str:
+    """Return the address of Security info, or "" without `TAP_PROVIDER_BASE_URL`."""
+    return _absolute("security_info")
+
+
+def pass_sign_in_url(pass_id: UUID, *, request: HttpRequest | None = None) -> str:
+    """Return the address at which the holder of this pass signs in, with the pass's handle.
+
+    Without `TAP_PROVIDER_BASE_URL` the address follows the host of `request`; without a request it is a path.
+    """
+    query = urlencode({"handle": handle_of(pass_id)})
+    url = _absolute("sign_in_with_pass")
+    if not url:
+        path = reverse("tap_provider:sign_in_with_pass")
+        url = path if request is None else request.build_absolute_uri(path)
+    return f"{url}?{query}"
+
+
+def site_name(request: HttpRequest) -> str:
+    """Return the host name of the site, as people know it."""
+    return urlsplit(settings.base_url).hostname or request.get_host()
+
+
+def _absolute(name: str) -> str:
+    if not settings.base_url:
+        return ""
+    try:
+        path = reverse(f"tap_provider:{name}", urlconf=django_settings.ROOT_URLCONF)
+    except NoReverseMatch:
+        return ""
+    # The prefix is the request's, if there is one: the setting has the whole of it.
+    return f"{settings.base_url}/{path.removeprefix(get_script_prefix())}"
