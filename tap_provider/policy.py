@@ -20,6 +20,7 @@ from . import audit, signals
 from .composed_query import ComposedQuery, Parameter
 from .exceptions import InvalidPolicy, NotAllowed
 from .models import AuditEvent, SignIn, TemporaryAccessPass, TemporaryAccessPassPolicy
+from .people import lock_people
 from .sign_in import end_sign_ins, of_pass
 from .standing import Standing, standing_of
 
@@ -80,13 +81,13 @@ def change_policy(*, actor: Any, now: datetime, **changes: Any) -> TemporaryAcce
     `changes` are fields of TemporaryAccessPassPolicy; the targets (included and excluded users and groups) take
     iterables. Raises NotAllowed, or InvalidPolicy whose message names the bound; then nothing is stored.
     """
-    if not actor.is_active or not actor.has_perm(CHANGE_PERMISSION):
-        raise NotAllowed(_("You may not change the Temporary Access Pass policy."), code="missing_permission")
     unknown = set(changes) - FIELDS - set(TARGETS)
     if unknown:
         raise TypeError(f"The policy has no {', '.join(sorted(unknown))}.")
     targets = {name: changes.pop(name) for name in TARGETS if name in changes}
     with transaction.atomic():
+        [actor] = lock_people(actor.pk)
+        guard_change(actor=actor)
         policy = TemporaryAccessPassPolicy.objects.select_for_update().first() or TemporaryAccessPassPolicy()
         for name, value in changes.items():
             setattr(policy, name, value)
@@ -103,6 +104,12 @@ def change_policy(*, actor: Any, now: datetime, **changes: Any) -> TemporaryAcce
         end_sessions_no_longer_allowed(now=now, actor=actor)
         signals.send_after_commit(signals.policy_changed, sender=TemporaryAccessPassPolicy, policy=policy, actor=actor)
     return policy
+
+
+def guard_change(*, actor: Any | None) -> None:
+    """Raise NotAllowed unless this person may change the policy. None: they have no account any more."""
+    if actor is None or not actor.is_active or not actor.has_perm(CHANGE_PERMISSION):
+        raise NotAllowed(_("You may not change the Temporary Access Pass policy."), code="missing_permission")
 
 
 def check_policy(policy: TemporaryAccessPassPolicy) -> None:
