@@ -6,7 +6,7 @@ effect on the next request.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +19,10 @@ from django.utils.translation import gettext_lazy as _
 from . import audit, signals
 from .composed_query import ComposedQuery, Parameter
 from .exceptions import InvalidPolicy, NotAllowed
-from .models import AuditEvent, SignIn, TemporaryAccessPass, TemporaryAccessPassPolicy
+from .models import AuditEvent, SignIn, Standing, TemporaryAccessPass, TemporaryAccessPassPolicy
 from .people import lock_people
 from .sign_in import end_sign_ins, of_pass
-from .standing import Standing, standing_of
+from .standing import standing_of
 
 if TYPE_CHECKING:
     from .usability import UsabilityReason
@@ -38,8 +38,8 @@ FIELDS = {field.name for field in TemporaryAccessPassPolicy._meta.concrete_field
 class ResolvedPolicy:
     """The bounds in force for one user."""
 
+    user: Any | None = field(repr=False, compare=False)
     allows_user: bool
-    standing: Standing
     minimum_lifetime: timedelta
     maximum_lifetime: timedelta
     default_lifetime: timedelta
@@ -48,6 +48,11 @@ class ResolvedPolicy:
     registration_window: timedelta
     require_registration: bool
     require_strong_authentication_to_register: bool
+
+    @property
+    def standing(self) -> Standing:
+        """The standing of the user. A hook may ask the database for it: not before a passcode has matched."""
+        return standing_of(self.user)
 
     def allows_pass(self, *, is_usable_once: bool, highest_standing: int) -> bool:
         """Tell whether this user may redeem such a pass: the switch, exclusion, one-time only, and not raised since."""
@@ -62,8 +67,8 @@ def resolve_policy(user: Any | None) -> ResolvedPolicy:
     included = policy.include_all_users or _told(policy, "includes_user") or _told(policy, "includes_group")
     excluded = _told(policy, "excludes_user") or _told(policy, "excludes_group")
     return ResolvedPolicy(
+        user=user,
         allows_user=user is not None and policy.enabled and included and not excluded,
-        standing=standing_of(user),
         minimum_lifetime=timedelta(minutes=policy.minimum_lifetime_minutes),
         maximum_lifetime=timedelta(minutes=policy.maximum_lifetime_minutes),
         default_lifetime=timedelta(minutes=policy.default_lifetime_minutes),

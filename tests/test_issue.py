@@ -27,11 +27,10 @@ from tap_provider.issue import (
     issue_pass,
     revoke_pass,
 )
-from tap_provider.models import AuditEvent, SignIn, TemporaryAccessPass
+from tap_provider.models import AuditEvent, SignIn, Standing, TemporaryAccessPass
 from tap_provider.policy import change_policy
 from tap_provider.redeem import redeem_pass
 from tap_provider.sign_in import Client
-from tap_provider.standing import Standing
 
 from .conftest import DAY, HOUR, MINUTE, NOW, all_at_once
 
