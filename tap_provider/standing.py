@@ -10,6 +10,7 @@ from typing import Any
 
 from .hooks import get_hooks
 from .models import Standing
+from .permissions import has_more_permissions
 
 PRIVILEGED_PERMISSION = "tap_provider.issue_privileged_pass"
 
@@ -31,9 +32,4 @@ def outranks(user: Any, actor: Any) -> bool:
     reach = reach_of(actor)
     if standing_of(user) > reach:
         return True
-    return reach is not Standing.SUPERUSER and not _permissions(user) <= _permissions(actor)
-
-
-def _permissions(user: Any) -> set[str]:
-    everything = getattr(user, "get_all_permissions", None)
-    return set() if everything is None else set(everything())
+    return reach is not Standing.SUPERUSER and has_more_permissions(user, actor)
