@@ -27,6 +27,7 @@ from .mail import make_connection
 from .methods.registry import find_kind
 from .models import Level
 from .passcode import hashes_alike
+from .permissions import sources_without_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -56,6 +57,7 @@ E014 = "tap_provider.E014"  # a database that has not been tried
 W015 = "tap_provider.W015"  # the library's own passkey views are mounted
 W016 = "tap_provider.W016"  # a mail server may be waited for without end
 W017 = "tap_provider.W017"  # mails without links
+W026 = "tap_provider.W026"  # permissions that cannot be listed
 W027 = "tap_provider.W027"  # addresses follow the Host header
 
 
@@ -63,6 +65,7 @@ def register_all() -> None:
     """Register every check below; called once by `AppConfig.ready`."""
     for check in (check_middleware, check_backends, check_settings, check_registrable_methods, check_mail, check_hosts):
         register(Tags.security)(check)
+    register(Tags.security)(check_permissions)
     register(Tags.database)(check_databases)
     register(Tags.security)(check_database_settings)
     register(Tags.urls)(check_passkey_urls)
@@ -171,6 +174,26 @@ def check_hosts(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     hint = f"Set {PREFIX}BASE_URL to where browsers reach the site, or name the hosts in ALLOWED_HOSTS."
     message = "The sign-in address that administrators hand over follows the Host header of any request."
     return [CheckWarning(message, hint=hint, id=W027)]
+
+
+def check_permissions(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Rights that cannot be compared are named, unless the site's hook says whom they raise."""
+    try:
+        hooks = import_string(settings.hooks)
+    except (ImportError, TypeError):
+        return []  # which has an id of its own
+    if getattr(hooks, "standing_of", None) is not Hooks.standing_of:
+        return []
+    hint = f"Let `standing_of` of {PREFIX}HOOKS raise the users who have such rights; see docs/reference/checks.md."
+    return [
+        CheckWarning(
+            f"{source.__module__}.{source.__qualname__} answers has_perm and does not list permissions: what it allows "
+            "on single objects does not count when an administrator issues a pass.",
+            hint=hint,
+            id=W026,
+        )
+        for source in sources_without_list()
+    ]
 
 
 def check_databases(app_configs: Any, databases: Any = None, **kwargs: Any) -> list[CheckMessage]:

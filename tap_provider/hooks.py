@@ -16,6 +16,7 @@ from django.utils.module_loading import import_string
 
 from .conf import settings
 from .exceptions import AmbiguousUpn
+from .models import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,6 +70,14 @@ class Hooks:
         Asked after the guards of `issue`, which it cannot widen.
         """
         return True
+
+    def standing_of(self, user: Any) -> Standing:
+        """Return the standing of a user: raise it where rights come from elsewhere than Django's flags and permissions.
+
+        An answer below what the flags say counts as what they say, and it never widens for whom an administrator may
+        issue. Asked at issue, and at every request of a registration-only session: keep it cheap.
+        """
+        return Standing.by_flags(user)
 
     def email_is_verified(self, user: Any) -> bool:
         """Tell whether this user was seen to receive mail at their address: `email_verified` (OpenID Connect §5.1)."""

@@ -10,8 +10,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from django.contrib.auth import get_user_model
-from django.db import connections, router, transaction
+from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
@@ -23,6 +22,7 @@ from .handle import first_group_of
 from .hooks import get_hooks
 from .models import LONGEST_LIFETIME, AuditEvent, SignIn, TemporaryAccessPass
 from .passcode import GROUP, generate_passcode, group_passcode, hash_passcode
+from .people import lock_people
 from .policy import ResolvedPolicy, resolve_policy
 from .sign_in import end_sign_ins
 from .standing import outranks, reach_of
@@ -74,10 +74,11 @@ def issue_pass(
     pass_id = uuid4()
     passcode = first_group_of(pass_id) + generate_passcode(resolve_policy(user).passcode_length - GROUP)
     passcode_hash = hash_passcode(passcode, hasher=settings.passcode_hasher)
+    asked = {"actor": actor, "user": user}
     try:
         with transaction.atomic():
-            # Locked and read anew: two issues at once are one after the other, and a user deactivated just now is seen.
-            user = _locked(user, actor)
+            # Two issues at once are one after the other, and what has changed of either person meanwhile is seen.
+            actor, user = lock_people(actor.pk, user.pk)
             policy = resolve_policy(user)
             guard_issue(actor=actor, user=user, policy=policy)
             starts_at = _checked_start(starts_at, now=now)
@@ -99,7 +100,7 @@ def issue_pass(
             new.save(force_insert=True)
             _tell_issued(new, actor=actor, now=now)
     except IssueNotAllowed as refusal:
-        audit.record(AuditEvent.Kind.ISSUE_REFUSED, now=now, actor=actor, user=user, code=refusal.code)
+        audit.record(AuditEvent.Kind.ISSUE_REFUSED, now=now, **asked, code=refusal.code)
         raise
     return IssuedPass(temporary_access_pass=new, passcode=passcode)
 
@@ -109,9 +110,10 @@ def revoke_pass(*, actor: Any, temporary_access_pass: TemporaryAccessPass, now: 
 
     Raises RevokeNotAllowed.
     """
-    user = temporary_access_pass.user
-    guard_revoke(actor=actor, user=user)
-    end_pass(temporary_access_pass.pk, user=user, actor=actor, now=now, reason=reason)
+    with transaction.atomic():
+        actor, user = lock_people(actor.pk, temporary_access_pass.user_id)
+        guard_revoke(actor=actor, user=user)
+        end_pass(temporary_access_pass.pk, user=user, actor=actor, now=now, reason=reason)
 
 
 def end_pass(pass_id: UUID, *, user: Any, actor: Any, now: datetime, reason: str, **source: Any) -> bool:
@@ -132,19 +134,15 @@ def end_pass(pass_id: UUID, *, user: Any, actor: Any, now: datetime, reason: str
     return True
 
 
-def _locked(user: Any, actor: Any) -> Any:
-    # Both, in one order: the new pass refers to both, and two people may issue for each other at once. On PostgreSQL
-    # without keeping out foreign keys (`no_key`), or a redemption and a replacement would wait for each other.
-    people = get_user_model()._default_manager
-    no_key = connections[router.db_for_write(people.model)].features.has_select_for_no_key_update
-    locked = people.select_for_update(no_key=no_key).filter(pk__in=[actor.pk, user.pk]).order_by("pk")
-    return {person.pk: person for person in locked}[user.pk]
+def guard_issue(*, actor: Any | None, user: Any | None, policy: ResolvedPolicy) -> None:
+    """Raise IssueNotAllowed unless this person may issue a pass to that user. None: there is no such account any more.
 
-
-def guard_issue(*, actor: Any, user: Any, policy: ResolvedPolicy) -> None:
-    """Raise IssueNotAllowed unless this person may issue a pass to that user."""
-    if not actor.is_active or not actor.has_perm(ISSUE_PERMISSION):
+    Judges what the objects say: read them with `lock_people`.
+    """
+    if actor is None or not actor.is_active or not actor.has_perm(ISSUE_PERMISSION):
         raise IssueNotAllowed(_("You may not issue Temporary Access Passes."), code="missing_permission")
+    if user is None:
+        raise IssueNotAllowed(_("There is no such user."), code="no_such_user")
     if actor.pk == user.pk:
         raise IssueNotAllowed(_("Nobody issues a Temporary Access Pass for themselves."), code="oneself")
     if not user.is_active:
@@ -157,10 +155,12 @@ def guard_issue(*, actor: Any, user: Any, policy: ResolvedPolicy) -> None:
         raise IssueNotAllowed(_("The policy does not allow a Temporary Access Pass for this user."), code="policy")
 
 
-def guard_revoke(*, actor: Any, user: Any) -> None:
-    """Raise RevokeNotAllowed unless this person may revoke a pass of that user."""
-    if not actor.is_active or not actor.has_perm(REVOKE_PERMISSION):
+def guard_revoke(*, actor: Any | None, user: Any | None) -> None:
+    """Raise RevokeNotAllowed unless this person may revoke a pass of that user; as `guard_issue` does."""
+    if actor is None or not actor.is_active or not actor.has_perm(REVOKE_PERMISSION):
         raise RevokeNotAllowed(_("You may not revoke Temporary Access Passes."), code="missing_permission")
+    if user is None:
+        raise RevokeNotAllowed(_("There is no such user."), code="no_such_user")
     if actor.pk != user.pk and outranks(user, actor):
         raise RevokeNotAllowed(_("This user has permissions that you do not have."), code="outranked")
     if not get_hooks().may_issue_for(actor, user):

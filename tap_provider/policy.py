@@ -6,7 +6,7 @@ effect on the next request.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +19,10 @@ from django.utils.translation import gettext_lazy as _
 from . import audit, signals
 from .composed_query import ComposedQuery, Parameter
 from .exceptions import InvalidPolicy, NotAllowed
-from .models import AuditEvent, SignIn, TemporaryAccessPass, TemporaryAccessPassPolicy
+from .models import AuditEvent, SignIn, Standing, TemporaryAccessPass, TemporaryAccessPassPolicy
+from .people import lock_people
 from .sign_in import end_sign_ins, of_pass
-from .standing import Standing, standing_of
+from .standing import standing_of
 
 if TYPE_CHECKING:
     from .usability import UsabilityReason
@@ -37,8 +38,8 @@ FIELDS = {field.name for field in TemporaryAccessPassPolicy._meta.concrete_field
 class ResolvedPolicy:
     """The bounds in force for one user."""
 
+    user: Any | None = field(repr=False, compare=False)
     allows_user: bool
-    standing: Standing
     minimum_lifetime: timedelta
     maximum_lifetime: timedelta
     default_lifetime: timedelta
@@ -47,6 +48,11 @@ class ResolvedPolicy:
     registration_window: timedelta
     require_registration: bool
     require_strong_authentication_to_register: bool
+
+    @property
+    def standing(self) -> Standing:
+        """The standing of the user. A hook may ask the database for it: not before a passcode has matched."""
+        return standing_of(self.user)
 
     def allows_pass(self, *, is_usable_once: bool, highest_standing: int) -> bool:
         """Tell whether this user may redeem such a pass: the switch, exclusion, one-time only, and not raised since."""
@@ -61,8 +67,8 @@ def resolve_policy(user: Any | None) -> ResolvedPolicy:
     included = policy.include_all_users or _told(policy, "includes_user") or _told(policy, "includes_group")
     excluded = _told(policy, "excludes_user") or _told(policy, "excludes_group")
     return ResolvedPolicy(
+        user=user,
         allows_user=user is not None and policy.enabled and included and not excluded,
-        standing=standing_of(user),
         minimum_lifetime=timedelta(minutes=policy.minimum_lifetime_minutes),
         maximum_lifetime=timedelta(minutes=policy.maximum_lifetime_minutes),
         default_lifetime=timedelta(minutes=policy.default_lifetime_minutes),
@@ -80,13 +86,13 @@ def change_policy(*, actor: Any, now: datetime, **changes: Any) -> TemporaryAcce
     `changes` are fields of TemporaryAccessPassPolicy; the targets (included and excluded users and groups) take
     iterables. Raises NotAllowed, or InvalidPolicy whose message names the bound; then nothing is stored.
     """
-    if not actor.is_active or not actor.has_perm(CHANGE_PERMISSION):
-        raise NotAllowed(_("You may not change the Temporary Access Pass policy."), code="missing_permission")
     unknown = set(changes) - FIELDS - set(TARGETS)
     if unknown:
         raise TypeError(f"The policy has no {', '.join(sorted(unknown))}.")
     targets = {name: changes.pop(name) for name in TARGETS if name in changes}
     with transaction.atomic():
+        [actor] = lock_people(actor.pk)
+        guard_change(actor=actor)
         policy = TemporaryAccessPassPolicy.objects.select_for_update().first() or TemporaryAccessPassPolicy()
         for name, value in changes.items():
             setattr(policy, name, value)
@@ -103,6 +109,12 @@ def change_policy(*, actor: Any, now: datetime, **changes: Any) -> TemporaryAcce
         end_sessions_no_longer_allowed(now=now, actor=actor)
         signals.send_after_commit(signals.policy_changed, sender=TemporaryAccessPassPolicy, policy=policy, actor=actor)
     return policy
+
+
+def guard_change(*, actor: Any | None) -> None:
+    """Raise NotAllowed unless this person may change the policy. None: they have no account any more."""
+    if actor is None or not actor.is_active or not actor.has_perm(CHANGE_PERMISSION):
+        raise NotAllowed(_("You may not change the Temporary Access Pass policy."), code="missing_permission")
 
 
 def check_policy(policy: TemporaryAccessPassPolicy) -> None:

@@ -24,6 +24,7 @@ from django.urls import include, path
 from tap_provider import checks
 from tap_provider.hooks import Hooks
 from tap_provider.methods import registry
+from tap_provider.models import Standing
 from tap_provider.oidc import checks as oidc_checks
 
 OURS = checks.MIDDLEWARE
@@ -130,6 +131,35 @@ def test_check_backends__without_passkeys_no_backend_for_them_is_missed(settings
     settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django_otp_webauthn"]
     settings.AUTHENTICATION_BACKENDS = [MODEL_BACKEND, checks.BACKEND]
     assert ids(checks.check_backends(None)) == []
+
+
+class StandingHooks(Hooks):
+    """A site that says whose standing is raised by rights that cannot be listed."""
+
+    def standing_of(self, user: Any) -> Standing:
+        return Standing.SUPERUSER
+
+
+@pytest.mark.parametrize(
+    ("backend", "hooks", "expected"),
+    [
+        (None, "tap_provider.hooks.Hooks", []),
+        ("tests.test_permissions.ListsWhatItAnswers", "tap_provider.hooks.Hooks", []),
+        ("tests.test_permissions.OnlyAnswers", "tap_provider.hooks.Hooks", ["tap_provider.W026"]),
+        ("tests.test_permissions.OnlyAnswers", "tests.test_checks.OtherHooks", ["tap_provider.W026"]),
+        ("tests.test_permissions.OnlyAnswers", "tests.test_checks.StandingHooks", []),
+        ("tests.test_permissions.OnlyAnswers", "tests.nowhere.Hooks", []),  # which E009 says
+        ("tests.test_permissions.OnlyAnswers", None, []),
+    ],
+)
+def test_check_permissions__names_the_backend_that_lists_nothing(
+    settings: Any, backend: str | None, hooks: Any, expected: list[str]
+) -> None:
+    settings.AUTHENTICATION_BACKENDS = [backend or MODEL_BACKEND, checks.PASSKEY_BACKEND, checks.BACKEND]
+    settings.TAP_PROVIDER_HOOKS = hooks
+    found = checks.check_permissions(None)
+    assert ids(found) == expected
+    assert all(str(backend) in message.msg for message in found)
 
 
 # Databases.
@@ -362,6 +392,7 @@ def test_check_scopes__wants_the_one_for_registration(settings: Any) -> None:
     [
         ("MIDDLEWARE", [AUTHENTICATION], "tap_provider.E001"),
         ("AUTHENTICATION_BACKENDS", [MODEL_BACKEND], "tap_provider.E003"),
+        ("AUTHENTICATION_BACKENDS", [MODEL_BACKEND, "tests.test_permissions.OnlyAnswers"], "tap_provider.W026"),
         ("TAP_PROVIDER_REGISTRATION_VIEWS", ["admin:index"], "tap_provider.E006"),
         ("TAP_PROVIDER_REGISTRABLE_METHODS", ["carrier_pigeon"], "tap_provider.W011"),
         ("TAP_PROVIDER_UPN_FIELD", "employee_number", "tap_provider.E008"),

@@ -12,6 +12,7 @@ from django.test import RequestFactory
 
 from tap_provider.exceptions import AmbiguousUpn
 from tap_provider.hooks import LONGEST_UPN, Hooks, clean_upn, find_user, get_hooks
+from tap_provider.models import Standing
 
 MakeUser = Callable[..., Any]
 
@@ -130,6 +131,12 @@ def test_find_user__by_the_field_that_the_setting_names(make_user: MakeUser, set
     assert find_user("R@example.test") == robin
     assert find_user(robin.upn) is None
     assert get_hooks().get_upn(robin) == "r@example.test"
+
+
+def test_standing_of__is_what_djangos_flags_say_by_default(make_user: MakeUser, admin: Any) -> None:
+    assert get_hooks().standing_of(make_user("member")) is Standing.MEMBER
+    assert get_hooks().standing_of(make_user("staff", is_staff=True)) is Standing.STAFF
+    assert get_hooks().standing_of(admin) is Standing.SUPERUSER
 
 
 def test_email_is_verified__is_not_said_of_anybody_by_default(robin: Any) -> None:

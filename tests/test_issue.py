@@ -11,15 +11,23 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import AnonymousUser, Group
+from django.contrib.auth.models import AnonymousUser, Group, Permission
 from django.contrib.sessions.models import Session
 from django.db import connection
 from django.utils import timezone
 
 from tap_provider.exceptions import InvalidPass, IssueNotAllowed, RedemptionRefused, RevokeNotAllowed
 from tap_provider.hooks import Hooks
-from tap_provider.issue import FURTHEST_START, GRACE, IssuedPass, issue_pass, revoke_pass
-from tap_provider.models import AuditEvent, SignIn, TemporaryAccessPass
+from tap_provider.issue import (
+    FURTHEST_START,
+    GRACE,
+    ISSUE_PERMISSION,
+    REVOKE_PERMISSION,
+    IssuedPass,
+    issue_pass,
+    revoke_pass,
+)
+from tap_provider.models import AuditEvent, SignIn, Standing, TemporaryAccessPass
 from tap_provider.policy import change_policy
 from tap_provider.redeem import redeem_pass
 from tap_provider.sign_in import Client
@@ -269,13 +277,17 @@ class Everybody(Hooks):
         return True
 
 
-def refused_code(*, actor: Any, user: Any) -> str:
-    """Return why issuing is refused, having seen that nothing was stored but the audit event of it."""
+def refused_code(*, actor: Any, user: Any, but: Any | None = None) -> str:
+    """Return why issuing is refused, having seen that nothing was stored but the audit event of it.
+
+    `but` names a user whom something else changes meanwhile.
+    """
     before = [row for row in stored() if not row[0].endswith("auditevent")]
     events = AuditEvent.objects.count()
     with pytest.raises(IssueNotAllowed) as refused:
         issue_pass(actor=actor, user=user, now=NOW)
-    assert [row for row in stored() if not row[0].endswith("auditevent")] == before
+    assert not TemporaryAccessPass.objects.exists() or but is None
+    assert but is not None or [row for row in stored() if not row[0].endswith("auditevent")] == before
     assert AuditEvent.objects.count() == events + 1
     event = AuditEvent.objects.latest("pk")
     assert (event.kind, event.detail) == (Kind.ISSUE_REFUSED, {"code": refused.value.code})
@@ -320,6 +332,117 @@ def test_issue__sees_that_the_user_was_deactivated_meanwhile(admin: Any, robin: 
     type(robin).objects.filter(pk=robin.pk).update(is_active=False)
     assert robin.is_active  # the object that the caller holds is old
     assert refused_code(actor=admin, user=robin) == "inactive_user"
+
+
+# What changes while the passcode is hashed counts
+
+
+def demote(user: Any) -> None:
+    user.user_permissions.clear()
+
+
+def leave_the_group(user: Any) -> None:
+    user.groups.clear()
+
+
+def deactivate(user: Any) -> None:
+    type(user).objects.filter(pk=user.pk).update(is_active=False)
+
+
+def delete(user: Any) -> None:
+    type(user).objects.filter(pk=user.pk).delete()
+
+
+def raise_to_staff(user: Any) -> None:
+    type(user).objects.filter(pk=user.pk).update(is_staff=True)
+
+
+def raise_by_permission(user: Any) -> None:
+    user.user_permissions.add(Permission.objects.get(codename="change_user"))
+
+
+@pytest.fixture
+def clerk(make_user: MakeUser) -> Any:
+    """A user who may issue and revoke as a member of a group, and whose permissions are cached on the object."""
+    group = Group.objects.create(name="clerks")
+    codenames = ("add_temporaryaccesspass", "delete_temporaryaccesspass")
+    group.permissions.set(Permission.objects.filter(codename__in=codenames))
+    clerk = make_user("clerk")
+    clerk.groups.add(group)
+    assert clerk.has_perm(ISSUE_PERMISSION)
+    return clerk
+
+
+@pytest.mark.parametrize("change", [demote, leave_the_group, deactivate, delete])
+def test_issue__by_an_administrator_who_loses_the_right_while_the_passcode_is_hashed(
+    change: Callable[[Any], None], helpdesk: Any, clerk: Any, robin: Any, policy_on: Any, hasher: Any
+) -> None:
+    actor = clerk if change is leave_the_group else helpdesk
+    assert actor.has_perm(ISSUE_PERMISSION)  # and the object goes on to say so
+    actor_key, robin_key = str(actor.pk), str(robin.pk)
+    hasher.meanwhile = lambda: change(actor)
+    with pytest.raises(IssueNotAllowed) as refused:
+        issue_pass(actor=actor, user=robin, now=NOW)
+    assert refused.value.code == "missing_permission"
+    assert hasher.computed == ["encode"]
+    assert not TemporaryAccessPass.objects.exists()
+    event = AuditEvent.objects.exclude(kind=Kind.POLICY_CHANGED).get()
+    assert (event.kind, event.detail) == (Kind.ISSUE_REFUSED, {"code": "missing_permission"})
+    assert (event.actor_key, event.user_key) == (actor_key, robin_key)
+
+
+def test_issue__by_a_superuser_who_is_demoted_while_the_passcode_is_hashed(
+    make_user: MakeUser, grant: Grant, policy_on: Any, hasher: Any
+) -> None:
+    """The permission to issue stays, what a superuser reaches does not."""
+    actor, boss = make_user("actor", is_superuser=True), make_user("boss", is_staff=True)
+    actor = grant(actor, "add_temporaryaccesspass")
+    hasher.meanwhile = lambda: type(actor).objects.filter(pk=actor.pk).update(is_superuser=False)
+    with pytest.raises(IssueNotAllowed) as refused:
+        issue_pass(actor=actor, user=boss, now=NOW)
+    assert refused.value.code == "outranked"
+    assert not TemporaryAccessPass.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (raise_to_staff, "outranked"),
+        (raise_by_permission, "outranked"),
+        (deactivate, "inactive_user"),
+        (delete, "no_such_user"),
+    ],
+)
+def test_issue__for_a_user_who_changes_while_the_passcode_is_hashed(
+    change: Callable[[Any], None], code: str, clerk: Any, robin: Any, policy_on: Any, hasher: Any
+) -> None:
+    assert robin.get_all_permissions() == set()  # and the object goes on to say so
+    hasher.meanwhile = lambda: change(robin)
+    assert refused_code(actor=clerk, user=robin, but=robin) == code
+
+
+def test_issue__keeps_how_far_the_administrator_reaches_after_hashing(
+    make_user: MakeUser, grant: Grant, robin: Any, policy_on: Any, hasher: Any
+) -> None:
+    actor = grant(make_user("actor", is_staff=True), "add_temporaryaccesspass")
+    hasher.meanwhile = lambda: type(actor).objects.filter(pk=actor.pk).update(is_staff=False, upn="new@example.test")
+    held = issue_pass(actor=actor, user=robin, now=NOW).temporary_access_pass
+    assert (held.highest_standing, held.created_by.is_staff) == (Standing.MEMBER, False)
+    assert AuditEvent.objects.get(kind=Kind.PASS_ISSUED).actor_name == "new@example.test"
+
+
+def test_issue__by_a_user_that_was_never_stored(robin: Any, policy_on: Any) -> None:
+    with pytest.raises(IssueNotAllowed) as refused:
+        issue_pass(actor=type(robin)(username="ghost", is_superuser=True), user=robin, now=NOW)
+    assert refused.value.code == "missing_permission"
+
+
+def test_issue__reading_both_people_anew_costs_one_statement(
+    helpdesk: Any, robin: Any, policy_on: Any, hasher: Any, django_assert_num_queries: Any
+) -> None:
+    """The policy twice; both people, and two for the permissions of each; old pass, new pass, event; two savepoints."""
+    with django_assert_num_queries(12):
+        issue_pass(actor=helpdesk, user=robin, now=NOW)
 
 
 @pytest.mark.parametrize("standing", ["superuser", "staff", "permission", "permission of a group"])
@@ -367,6 +490,7 @@ def test_issue__a_hook_may_forbid(
 ) -> None:
     settings.TAP_PROVIDER_HOOKS = "tests.test_issue.OwnDepartmentOnly"
     helpdesk.last_name = "Sales"
+    helpdesk.save()
     stranger, colleague = make_user("stranger", last_name="Legal"), make_user("colleague", last_name="Sales")
     assert refused_code(actor=helpdesk, user=stranger) == "not_yours"
     assert refused_code(actor=admin, user=stranger) == "not_yours"
@@ -501,6 +625,53 @@ def test_revoke__never_of_somebody_with_more_than_one_has(
     revoke_pass(actor=grant(helpdesk, "issue_privileged_pass"), temporary_access_pass=held, now=NOW)
 
 
+@pytest.mark.parametrize("change", [demote, leave_the_group, deactivate, delete])
+def test_revoke__by_an_administrator_who_has_lost_the_right_meanwhile(
+    change: Callable[[Any], None], helpdesk: Any, clerk: Any, robin: Any, issue: Any
+) -> None:
+    actor = clerk if change is leave_the_group else helpdesk
+    held = issue(robin, now=NOW).temporary_access_pass
+    assert actor.has_perm(REVOKE_PERMISSION)  # and the object goes on to say so
+    change(actor)
+    assert revoke_refused_code(actor=actor, held=held) == "missing_permission"
+
+
+@pytest.mark.parametrize("change", [raise_to_staff, raise_by_permission])
+def test_revoke__of_a_user_who_was_raised_meanwhile(
+    change: Callable[[Any], None], clerk: Any, robin: Any, issue: Any
+) -> None:
+    held = issue(robin, now=NOW).temporary_access_pass
+    assert held.user.get_all_permissions() == set()
+    change(robin)
+    assert revoke_refused_code(actor=clerk, held=held) == "outranked"
+
+
+def test_revoke__of_a_user_who_was_deleted_meanwhile(clerk: Any, robin: Any, issue: Any) -> None:
+    held = issue(robin, now=NOW).temporary_access_pass
+    delete(robin)
+    assert revoke_refused_code(actor=clerk, held=held) == "no_such_user"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_revoke__at_once_with_issuing_by_two_administrators_for_each_other(
+    admin: Any, make_user: MakeUser, policy_on: Any, hasher: Any
+) -> None:
+    """Both verbs take their locks in one order."""
+    other = make_user("other", is_superuser=True)
+    for _ in range(4):
+        held = [
+            issue_pass(actor=actor, user=user, now=NOW).temporary_access_pass
+            for actor, user in ((admin, other), (other, admin))
+        ]
+        outcomes = all_at_once(
+            *[lambda: issue_pass(actor=admin, user=other, now=NOW)] * 2,
+            *[lambda: issue_pass(actor=other, user=admin, now=NOW)] * 2,
+            lambda: revoke_pass(actor=admin, temporary_access_pass=held[0], now=NOW),  # noqa: B023 called in this round
+            lambda: revoke_pass(actor=other, temporary_access_pass=held[1], now=NOW),  # noqa: B023 called in this round
+        )
+        assert not [outcome for outcome in outcomes if isinstance(outcome, Exception)], outcomes
+
+
 def test_revoke__a_hook_may_forbid(robin: Any, admin: Any, issue: Any, settings: Any) -> None:
     held = issue(robin, now=NOW).temporary_access_pass
     settings.TAP_PROVIDER_HOOKS = "tests.test_issue.OwnDepartmentOnly"
@@ -516,8 +687,7 @@ def test_revoke__of_ones_own_is_allowed_to_whoever_may_revoke(helpdesk: Any, iss
 
 def test_revoke__of_an_inactive_user_is_allowed(robin: Any, helpdesk: Any, issue: Any) -> None:
     held = issue(robin, now=NOW).temporary_access_pass
-    type(robin).objects.update(is_active=False)
-    helpdesk.is_active = True
+    type(robin).objects.filter(pk=robin.pk).update(is_active=False)
     revoke_pass(actor=helpdesk, temporary_access_pass=held, now=NOW)
     assert not TemporaryAccessPass.objects.exists()
 

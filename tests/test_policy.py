@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import AnonymousUser, Group
 from django.forms.models import model_to_dict
 
 from tap_provider.exceptions import InvalidPolicy, NotAllowed
@@ -250,6 +250,31 @@ def test_change_policy__needs_the_permission(who: str, make_user: MakeUser) -> N
 def test_change_policy__the_permission_suffices(make_user: MakeUser, grant: Callable[..., Any]) -> None:
     change_policy(actor=grant(make_user("actor"), "change_temporaryaccesspasspolicy"), now=NOW, enabled=True)
     assert TemporaryAccessPassPolicy.objects.get().enabled
+
+
+def test_change_policy__by_an_administrator_who_has_lost_the_right_meanwhile(
+    make_user: MakeUser, grant: Callable[..., Any]
+) -> None:
+    """The row is judged: the object keeps the permissions and flags of the moment when it was read."""
+    changes: list[Callable[[Any], Any]] = [
+        lambda user: user.user_permissions.clear(),
+        lambda user: type(user).objects.filter(pk=user.pk).update(is_active=False),
+        lambda user: type(user).objects.filter(pk=user.pk).delete(),
+    ]
+    for number, change in enumerate(changes):
+        actor = grant(make_user(f"actor{number}"), "change_temporaryaccesspasspolicy")
+        assert actor.has_perm("tap_provider.change_temporaryaccesspasspolicy")
+        change(actor)
+        with pytest.raises(NotAllowed) as refused:
+            change_policy(actor=actor, now=NOW, enabled=True)
+        assert refused.value.code == "missing_permission"
+    assert not TemporaryAccessPassPolicy.objects.exists()
+    assert not AuditEvent.objects.exists()
+
+
+def test_change_policy__by_nobody_who_is_signed_in(db: None) -> None:
+    with pytest.raises(NotAllowed):
+        change_policy(actor=AnonymousUser(), now=NOW, enabled=True)
 
 
 @pytest.mark.parametrize("how", ["off", "user excluded", "group excluded", "no longer included", "one-time only"])

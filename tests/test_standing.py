@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from tap_provider.exceptions import PasscodeNotAccepted, PassNotUsable
+from tap_provider.exceptions import IssueNotAllowed, PasscodeNotAccepted, PassNotUsable
+from tap_provider.hooks import Hooks
 from tap_provider.issue import IssuedPass, issue_pass
-from tap_provider.models import SignIn
-from tap_provider.policy import change_policy
+from tap_provider.models import SignIn, Standing
+from tap_provider.policy import change_policy, resolve_policy
 from tap_provider.redeem import redeem_pass
 from tap_provider.registration_session import why_over
 from tap_provider.sign_in import Client, find_sign_in
-from tap_provider.standing import Standing, outranks, reach_of, standing_of
+from tap_provider.standing import outranks, reach_of, standing_of
 from tap_provider.usability import UsabilityReason
 
 from .conftest import MINUTE, NOW
@@ -143,3 +144,106 @@ def test_change_policy__ends_what_a_raise_has_closed_and_nothing_else(
     change_policy(actor=admin, now=NOW + MINUTE, passcode_length=9)
     ended = {sign_in.pk: sign_in.ended_reason for sign_in in SignIn.objects.all()}
     assert ended == {raised.pk: SignIn.EndedReason.POLICY, other.pk: ""}
+
+
+# A site that knows more of standing than Django's flags
+
+
+class Titles(Hooks):
+    """Standing by a title that the site keeps elsewhere, here the last name; it costs a query."""
+
+    asked: list[Any] = []
+
+    def standing_of(self, user: Any) -> Standing:
+        self.asked.append(user)
+        title = type(user)._default_manager.values_list("last_name", flat=True).get(pk=user.pk)
+        return {"owner": Standing.SUPERUSER, "clerk": Standing.STAFF}.get(title, Standing.MEMBER)
+
+
+class Nonsense(Hooks):
+    def standing_of(self, user: Any) -> Any:
+        return 7
+
+
+@pytest.fixture
+def titles(settings: Any) -> type[Titles]:
+    settings.TAP_PROVIDER_HOOKS = "tests.test_standing.Titles"
+    Titles.asked.clear()
+    return Titles
+
+
+def test_standing_of__is_what_the_hook_says_if_that_is_more(
+    titles: type[Titles], make_user: MakeUser, admin: Any
+) -> None:
+    assert standing_of(make_user("a", last_name="owner")) is Standing.SUPERUSER
+    assert standing_of(make_user("b", last_name="clerk")) is Standing.STAFF
+    assert standing_of(make_user("c", last_name="clerk", is_superuser=True)) is Standing.SUPERUSER
+    assert standing_of(admin) is Standing.SUPERUSER  # of whom the hook says that they are a member
+    assert standing_of(make_user("d", is_staff=True)) is Standing.STAFF
+    assert standing_of(None) is Standing.MEMBER
+
+
+def test_standing_of__an_answer_that_is_none_is_an_error(robin: Any, settings: Any) -> None:
+    settings.TAP_PROVIDER_HOOKS = "tests.test_standing.Nonsense"
+    with pytest.raises(ValueError, match="7 is not a valid Standing"):
+        standing_of(robin)
+
+
+def test_issue__never_for_a_user_whom_the_hook_has_raised(
+    titles: type[Titles], helpdesk: Any, make_user: MakeUser, clerk: Any, admin: Any, grant: Grant
+) -> None:
+    owner, colleague = make_user("owner", last_name="owner"), make_user("colleague", last_name="clerk")
+    for actor, user in ((helpdesk, owner), (clerk, owner), (clerk, colleague)):
+        with pytest.raises(IssueNotAllowed) as refused:
+            issue_pass(actor=actor, user=user, now=NOW)
+        assert refused.value.code == "outranked"
+    assert issue_pass(actor=helpdesk, user=colleague, now=NOW)  # staff, as far as the hook has raised them
+    assert issue_pass(actor=admin, user=owner, now=NOW)
+    assert issue_pass(actor=grant(clerk, "issue_privileged_pass"), user=owner, now=NOW)
+
+
+def test_issue__a_hook_does_not_widen_how_far_an_administrator_reaches(
+    titles: type[Titles], make_user: MakeUser, grant: Grant, admin: Any, policy_on: Any
+) -> None:
+    owner = grant(make_user("owner", last_name="owner"), "add_temporaryaccesspass")
+    assert standing_of(owner) is Standing.SUPERUSER
+    assert reach_of(owner) is Standing.MEMBER
+    raised = [admin, make_user("staff", is_staff=True), grant(make_user("editor"), "change_user")]
+    for user in (*raised, make_user("peer", last_name="owner")):
+        with pytest.raises(IssueNotAllowed) as refused:
+            issue_pass(actor=owner, user=user, now=NOW)
+        assert refused.value.code == "outranked"
+
+
+def test_redeem__a_pass_does_not_open_what_the_hook_has_raised_since(
+    titles: type[Titles], by_clerk: IssuedPass, robin: Any
+) -> None:
+    opened = redeem(robin, by_clerk.passcode)
+    robin.last_name = "clerk"
+    robin.save()
+    with pytest.raises(PassNotUsable) as refused:
+        redeem(robin, by_clerk.passcode)
+    assert refused.value.reason is UsabilityReason.DISABLED_BY_POLICY
+    read = find_sign_in(opened.pk)
+    assert read is not None
+    assert why_over(read, now=NOW + MINUTE) is SignIn.EndedReason.POLICY
+
+
+def test_redeem__the_hook_is_asked_of_nobody_whose_passcode_did_not_match(
+    titles: type[Titles], by_clerk: IssuedPass, robin: Any
+) -> None:
+    """What it costs would tell strangers who exists."""
+    titles.asked.clear()
+    for upn in (robin.upn, "nobody@example.test"):
+        with pytest.raises(PasscodeNotAccepted):
+            redeem_pass(upn=upn, passcode="00000000", client=Client(), now=NOW + MINUTE)
+    assert titles.asked == []
+
+
+def test_resolve_policy__the_default_standing_costs_no_query(
+    robin: Any, policy_on: Any, django_assert_num_queries: Any
+) -> None:
+    policy = resolve_policy(robin)
+    with django_assert_num_queries(0):
+        assert policy.allows_pass(is_usable_once=False, highest_standing=Standing.MEMBER)
+        assert policy.standing is Standing.MEMBER

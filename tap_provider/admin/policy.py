@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.auth import get_user_model
+from django.core.exceptions import PermissionDenied
 from django.http import HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from ..exceptions import NotAllowed
 from ..forms import PolicyForm
 from ..models import TemporaryAccessPassPolicy
 from ..policy import change_policy
@@ -86,8 +88,11 @@ class PolicyAdmin(admin.ModelAdmin):
         return TemporaryAccessPassPolicy.objects.current()
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Let the verb store it."""
-        change_policy(actor=request.user, now=timezone.now(), **form.cleaned_data)
+        """Let the verb store it, or refuse: the administrator may have been demoted since the request began."""
+        try:
+            change_policy(actor=request.user, now=timezone.now(), **form.cleaned_data)
+        except NotAllowed as refusal:
+            raise PermissionDenied(str(refusal.message)) from refusal
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """The verb has stored the targets as well."""

@@ -8,7 +8,7 @@ from .method import RecoveryCode, RegisteredMethod
 from .policy import LONGEST_LIFETIME, SHORTEST_LIFETIME, TemporaryAccessPassPolicy
 from .records import AttemptCounter, AuditEvent
 from .sign_in import SEEN_EVERY, Level, SignIn, SignInMethod, SignInQuerySet
-from .temporary_access_pass import TemporaryAccessPass
+from .temporary_access_pass import Standing, TemporaryAccessPass
 
 __all__ = [
     "LONGEST_LIFETIME",
@@ -22,6 +22,7 @@ __all__ = [
     "SignIn",
     "SignInMethod",
     "SignInQuerySet",
+    "Standing",
     "TemporaryAccessPass",
     "TemporaryAccessPassPolicy",
 ]

@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
-from ..standing import Standing
 from ..usability import UsabilityReason, usability_reason
 from .policy import LONGEST_LIFETIME, SHORTEST_LIFETIME
+
+
+class Standing(models.IntegerChoices):
+    """What an account is to Django itself, lowest first."""
+
+    MEMBER = 0, _("member")
+    STAFF = 1, _("staff")
+    SUPERUSER = 2, _("superuser")
+
+    @classmethod
+    def by_flags(cls, user: Any) -> Standing:
+        """Return what Django's flags say; user models without them know members only."""
+        if getattr(user, "is_superuser", False):
+            return cls.SUPERUSER
+        return cls.STAFF if getattr(user, "is_staff", False) else cls.MEMBER
 
 
 class TemporaryAccessPass(models.Model):

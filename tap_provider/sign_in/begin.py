@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.contrib.auth import get_user_model
-from django.db import connections, router, transaction
+from django.db import transaction
 
 from .. import audit, signals
 from ..models import AuditEvent, Level, SignIn, SignInMethod
+from ..people import lock_people
 from .client import Client
 from .end import end_sign_ins
 from .seen import expiry_of
@@ -165,7 +165,4 @@ def adopt_session(request: HttpRequest, user: Any, *, now: datetime) -> SignIn |
 
 def hold_user(user: Any) -> None:
     """Keep out, until the transaction ends, whoever else holds this user: to begin what another is ending, say."""
-    people = get_user_model()._default_manager
-    # On PostgreSQL without keeping out foreign keys, as `issue` does.
-    no_key = connections[router.db_for_write(people.model)].features.has_select_for_no_key_update
-    list(people.select_for_update(no_key=no_key).filter(pk=user.pk).values_list("pk"))
+    lock_people(user.pk)

@@ -359,6 +359,24 @@ def test_issue__outside_the_policy_is_refused(browser: Client, robin: Any, admin
     assert refusal_of(browser.post(issue_url(robin), {"lifetime_minutes": "60"})) == said
 
 
+def test_issue__by_an_administrator_who_is_demoted_while_the_passcode_is_hashed(
+    helpdesk_browser: Client, helpdesk: Any, robin: Any, hasher: Any
+) -> None:
+    hasher.meanwhile = helpdesk.user_permissions.clear
+    response = helpdesk_browser.post(issue_url(robin), {"lifetime_minutes": "60"})
+    assert refusal_of(response) == "You may not issue Temporary Access Passes."
+    assert 'id="passcode"' not in response.content.decode()
+    assert not LogEntry.objects.exists()
+
+
+def test_issue__for_a_user_who_is_deleted_while_the_passcode_is_hashed(
+    browser: Client, robin: Any, policy_on: Any, hasher: Any
+) -> None:
+    hasher.meanwhile = robin.delete
+    response = browser.post(issue_url(robin), {"lifetime_minutes": "60"})
+    assert refusal_of(response) == "There is no such user."
+
+
 def test_issue__the_permission_to_issue_is_enough(helpdesk_browser: Client, robin: Any) -> None:
     shown_passcode(helpdesk_browser.post(issue_url(robin), {"lifetime_minutes": "60"}))
     assert TemporaryAccessPass.objects.get(user=robin).created_by.username == "helpdesk"

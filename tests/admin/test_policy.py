@@ -9,6 +9,7 @@ from django.contrib.auth.models import Group
 from django.test import Client
 from django.utils import timezone
 
+from tap_provider.admin.policy import PolicyAdmin
 from tap_provider.models import AuditEvent, SignIn, TemporaryAccessPassPolicy
 from tap_provider.policy import change_policy
 
@@ -151,3 +152,20 @@ def test_policy_page__the_permission_to_change_is_enough(client: Client, make_us
     policy = stored()
     assert policy is not None
     assert (policy.enabled, policy.changed_by) == (True, staff)
+
+
+def test_policy_page__an_administrator_who_is_demoted_meanwhile_is_refused(
+    make_user: Any, grant: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clerk = grant(make_user("clerk", is_staff=True), "change_temporaryaccesspasspolicy")
+    browser = Client()
+    browser.force_login(clerk)
+    validated = PolicyAdmin.save_model
+
+    def demote_first(*args: Any, **kwargs: Any) -> None:
+        clerk.user_permissions.clear()
+        validated(*args, **kwargs)
+
+    monkeypatch.setattr(PolicyAdmin, "save_model", demote_first)
+    assert browser.post(URL, posted(enabled="on")).status_code == 403
+    assert stored() is None

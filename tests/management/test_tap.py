@@ -193,6 +193,15 @@ def test_issue__the_actors_permissions_decide(
     assert TemporaryAccessPass.objects.get().created_by == helpdesk
 
 
+def test_issue__the_actors_permissions_after_hashing_decide(
+    robin: Any, helpdesk: Any, policy_on: Any, hasher: Any
+) -> None:
+    hasher.meanwhile = helpdesk.user_permissions.clear
+    code, message = refused("issue", robin.upn, "--actor", helpdesk.upn)
+    assert (code, "missing_permission" in message) == (REFUSED, True)
+    assert not TemporaryAccessPass.objects.exists()
+
+
 def test_issue__outside_the_policy_is_refused(robin: Any, admin: Any) -> None:
     code, message = refused("issue", robin.upn, "--actor", admin.upn)  # it is off
     assert (code, "policy" in message) == (REFUSED, True)

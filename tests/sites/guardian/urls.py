@@ -1,0 +1,4 @@
+from django.contrib import admin
+from django.urls import include, path
+
+urlpatterns = [path("account/", include("tap_provider.urls")), path("admin/", admin.site.urls)]
