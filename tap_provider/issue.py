@@ -28,6 +28,8 @@ from .standing import outranks, reach_of
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from .secret import Secret
+
 ISSUE_PERMISSION = "tap_provider.add_temporaryaccesspass"
 REVOKE_PERMISSION = "tap_provider.delete_temporaryaccesspass"
 
@@ -40,13 +42,13 @@ FURTHEST_START = timedelta(days=30)
 
 @dataclass(frozen=True)
 class IssuedPass:
-    """A pass and its passcode: the only moment at which the clear text exists. It is not in the `repr`."""
+    """A pass and its passcode: the only moment at which the clear text exists. `passcode.reveal()` shows it."""
 
     temporary_access_pass: TemporaryAccessPass
-    passcode: str = field(repr=False)
+    passcode: Secret = field(repr=False)
 
     @property
-    def passcode_for_reading(self) -> str:
+    def passcode_for_reading(self) -> Secret:
         """The passcode in groups of four."""
         return group_passcode(self.passcode)
 

@@ -24,6 +24,7 @@ from .hooks import clean_upn, find_user
 from .models import AuditEvent, Level, SignIn, TemporaryAccessPass
 from .passcode import fold_passcode, passcode_matches
 from .policy import ResolvedPolicy, resolve_policy, usability_of
+from .secret import Secret
 from .sign_in import Client, begin_sign_in, note_pass
 from .throttle import Attempt, count_attempt, take_back
 from .usability import UsabilityReason
@@ -63,12 +64,13 @@ class _Candidate:
 
 
 @sensitive_variables()
-def redeem_pass(*, upn: str, passcode: str, client: Client, now: datetime) -> SignIn:
+def redeem_pass(*, upn: str, passcode: str | Secret, client: Client, now: datetime) -> SignIn:
     """Spend a pass and return the sign-in that it opens.
 
     Raises TooManyAttempts (nothing was hashed), PasscodeNotAccepted (nobody is told why), or PassNotUsable with its
     reason.
     """
+    passcode = Secret.of(passcode)
     attempt = count_attempt(purpose="pass", upn=clean_upn(upn) or upn[:256], address=client.address, now=now)
     candidate = _find(upn)
     passcode_hash = candidate.held.passcode_hash if candidate.held is not None else None
@@ -83,11 +85,12 @@ def redeem_pass(*, upn: str, passcode: str, client: Client, now: datetime) -> Si
 
 
 @sensitive_variables()
-def sign_in_with_pass(request: HttpRequest, *, upn: str, passcode: str, now: datetime) -> SignIn:
+def sign_in_with_pass(request: HttpRequest, *, upn: str, passcode: str | Secret, now: datetime) -> SignIn:
     """Redeem a pass and open its registration-only session on this request; raises what `redeem_pass` raises.
 
     Tells receivers of Django's `user_login_failed` of a refusal, the passcode masked.
     """
+    passcode = Secret.of(passcode)
     try:
         sign_in = redeem_pass(upn=upn, passcode=passcode, client=Client.of(request), now=now)
     except RedemptionRefused:
