@@ -82,8 +82,8 @@ def _people(now: Any) -> dict[str, tuple[str, str]]:
         "unknown": ("z@example.test", wrong),
         "no pass": ("a@example.test", wrong),
         "wrong passcode": ("b@example.test", wrong),
-        "another user's": ("c@example.test", issued.passcode),
-        "inactive": ("d@example.test", issued.passcode),
+        "another user's": ("c@example.test", issued.passcode.reveal()),
+        "inactive": ("d@example.test", issued.passcode.reveal()),
     }
 
 

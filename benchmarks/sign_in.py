@@ -98,7 +98,10 @@ def _prepare(users: int) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
         user_model(username=name, upn=f"{name}@example.test", password=password) for name in names
     )
     passes = [
-        {"upn": user.upn, "passcode": issue_pass(actor=admin, user=user, now=now, lifetime=timedelta(hours=8)).passcode}
+        {
+            "upn": user.upn,
+            "passcode": issue_pass(actor=admin, user=user, now=now, lifetime=timedelta(hours=8)).passcode.reveal(),
+        }
         for user in user_model.objects.exclude(pk=admin.pk)
     ]
     connection.close()

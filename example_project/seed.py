@@ -109,7 +109,7 @@ def _pass_facts(issued: IssuedPass) -> dict[str, str]:
     held = issued.temporary_access_pass
     return {
         "id": str(held.pk),
-        "passcode": issued.passcode_for_reading,
+        "passcode": issued.passcode_for_reading.reveal(),
         "starts_at": held.starts_at.isoformat(),
         "expires_at": held.expires_at.isoformat(),
     }

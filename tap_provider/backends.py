@@ -17,6 +17,7 @@ from django.views.decorators.debug import sensitive_variables
 from . import registration_session
 from .exceptions import RedemptionRefused
 from .redeem import redeem_pass
+from .secret import Secret
 from .sign_in import Client
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ class TemporaryAccessPassBackend(BaseBackend):
 
     @sensitive_variables()
     def authenticate(  # type: ignore[override]
-        self, request: HttpRequest | None, *, upn: str, tap_secret: str, handle: str = ""
+        self, request: HttpRequest | None, *, upn: str, tap_secret: str | Secret, handle: str = ""
     ) -> Any | None:
+        tap_secret = Secret.of(tap_secret)
         if request is None or not hasattr(request, "session"):
             return None  # a pass spent without a session to open would be lost
         now = timezone.now()

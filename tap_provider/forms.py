@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from .exceptions import InvalidPolicy
 from .methods.changes import LONGEST_NAME
-from .methods.inputs import CodeInput
+from .methods.inputs import CodeInput, SecretField
 from .models import TemporaryAccessPassPolicy
 from .policy import TARGETS, check_policy
 
@@ -32,7 +32,7 @@ class SignInForm(forms.Form):
 
 class PassSignInForm(SignInForm):
     upn = UpnField(help_text=_("Usually your e-mail address at work or school."))
-    passcode = forms.CharField(
+    passcode = SecretField(
         label=_("Passcode"),
         help_text=_("Capital or small letters, with or without dashes."),
         strip=False,
@@ -44,7 +44,7 @@ class PassSignInForm(SignInForm):
 
 class PasswordSignInForm(SignInForm):
     upn = UpnField()
-    password = forms.CharField(
+    password = SecretField(
         label=_("Password"),
         strip=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),

@@ -19,6 +19,8 @@ from .passcode import ALPHABET, GROUP
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .secret import Secret
+
 HANDLE_BYTES = 16
 """128 bits: a handle cannot be guessed, whatever the number of attempts."""
 
@@ -51,9 +53,9 @@ def first_group_of(pass_id: UUID) -> str:
     return _first_group(pass_id, django_settings.SECRET_KEY)
 
 
-def begins_like(passcode: str, pass_id: UUID) -> bool:
+def begins_like(passcode: Secret, pass_id: UUID) -> bool:
     """Return True if a folded passcode begins with the group of this pass. Takes the same time for any passcode."""
-    begun = passcode[:GROUP].ljust(GROUP)
+    begun = passcode.reveal()[:GROUP].ljust(GROUP)
     compared = [constant_time_compare(begun, _first_group(pass_id, key)) for key in _keys()]  # with every key
     return any(compared)
 

@@ -21,7 +21,7 @@ from .exceptions import InvalidPass, IssueNotAllowed, RevokeNotAllowed
 from .handle import first_group_of
 from .hooks import get_hooks
 from .models import LONGEST_LIFETIME, AuditEvent, SignIn, TemporaryAccessPass
-from .passcode import GROUP, generate_passcode, group_passcode, hash_passcode
+from .passcode import generate_passcode, group_passcode, hash_passcode
 from .people import lock_people
 from .policy import ResolvedPolicy, resolve_policy
 from .sign_in import end_sign_ins
@@ -29,6 +29,8 @@ from .standing import outranks, reach_of
 
 if TYPE_CHECKING:
     from uuid import UUID
+
+    from .secret import Secret
 
 ISSUE_PERMISSION = "tap_provider.add_temporaryaccesspass"
 REVOKE_PERMISSION = "tap_provider.delete_temporaryaccesspass"
@@ -42,13 +44,13 @@ FURTHEST_START = timedelta(days=30)
 
 @dataclass(frozen=True)
 class IssuedPass:
-    """A pass and its passcode: the only moment at which the clear text exists. It is not in the `repr`."""
+    """A pass and its passcode: the only moment at which the clear text exists. `passcode.reveal()` shows it."""
 
     temporary_access_pass: TemporaryAccessPass
-    passcode: str = field(repr=False)
+    passcode: Secret = field(repr=False)
 
     @property
-    def passcode_for_reading(self) -> str:
+    def passcode_for_reading(self) -> Secret:
         """The passcode in groups of four."""
         return group_passcode(self.passcode)
 
@@ -72,7 +74,7 @@ def issue_pass(
     """
     # Hashed outside the transaction, which on SQLite everybody else waits for.
     pass_id = uuid4()
-    passcode = first_group_of(pass_id) + generate_passcode(resolve_policy(user).passcode_length - GROUP)
+    passcode = generate_passcode(resolve_policy(user).passcode_length, begins=first_group_of(pass_id))
     passcode_hash = hash_passcode(passcode, hasher=settings.passcode_hasher)
     asked = {"actor": actor, "user": user}
     try:

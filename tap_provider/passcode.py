@@ -1,17 +1,21 @@
 """The passcode: its alphabet, how it is read aloud and typed, and how it is hashed.
 
 The clear text exists only at issue and at sign-in. It is Crockford Base32 in upper case, so that no two symbols look
-alike; whatever people type instead of them is folded (O for 0, I and L for 1).
+alike; whatever people type instead of them is folded (O for 0, I and L for 1). Here it is opened, in the expressions
+that hash it; everywhere else it is a `Secret`.
 """
 
 from __future__ import annotations
 
 import secrets
+import textwrap
 import unicodedata
 from copy import copy
 from typing import TYPE_CHECKING
 
 from django.contrib.auth.hashers import Argon2PasswordHasher
+
+from .secret import Secret
 
 if TYPE_CHECKING:
     from django.contrib.auth.hashers import BasePasswordHasher
@@ -43,18 +47,22 @@ class PasscodeHasher(Argon2PasswordHasher):
     parallelism = 1
 
 
-def generate_passcode(length: int) -> str:
-    """Return `length` random symbols without separators."""
-    return "".join(secrets.choice(ALPHABET) for _ in range(length))
+def generate_passcode(length: int, *, begins: str = "") -> Secret:
+    """Return `length` symbols without separators: `begins`, and random ones after it."""
+    return Secret(begins + "".join(secrets.choice(ALPHABET) for _ in range(length - len(begins))))
 
 
-def group_passcode(passcode: str) -> str:
+def group_passcode(passcode: Secret) -> Secret:
     """Return the passcode in groups of four with dashes, as it is shown and read aloud."""
-    return "-".join(passcode[i : i + GROUP] for i in range(0, len(passcode), GROUP))
+    return Secret("-".join(textwrap.wrap(passcode.reveal(), GROUP)))
 
 
-def fold_passcode(typed: str) -> str:
-    """Return the symbols that were meant, or "" if this cannot be a passcode at all."""
+def fold_passcode(typed: str | Secret) -> Secret:
+    """Return the symbols that were meant, or an empty secret if this cannot be a passcode at all."""
+    return Secret(_fold(Secret.of(typed).reveal()))
+
+
+def _fold(typed: str) -> str:
     if len(typed) > LONGEST_TYPED:
         return ""
     folded = unicodedata.normalize("NFKC", typed).upper().translate(_LOOKALIKES)
@@ -64,12 +72,12 @@ def fold_passcode(typed: str) -> str:
     return symbols
 
 
-def hash_passcode(passcode: str, *, hasher: BasePasswordHasher) -> str:
+def hash_passcode(passcode: Secret, *, hasher: BasePasswordHasher) -> str:
     """Return the salted hash of a folded passcode."""
-    return hasher.encode(passcode, hasher.salt())
+    return hasher.encode(passcode.reveal(), hasher.salt())
 
 
-def passcode_matches(passcode: str, passcode_hash: str | None, *, hasher: BasePasswordHasher) -> bool:
+def passcode_matches(passcode: Secret, passcode_hash: str | None, *, hasher: BasePasswordHasher) -> bool:
     """Tell whether the folded passcode is the one that was hashed, at the price of exactly one hash.
 
     Without a hash, or with one of another algorithm (the site changed its hasher, which ends outstanding passes), the
@@ -77,8 +85,8 @@ def passcode_matches(passcode: str, passcode_hash: str | None, *, hasher: BasePa
     """
     decoy = decoy_hash(hasher)  # made in any case: the first attempt of a process costs the same for everybody
     is_real = passcode_hash is not None and passcode_hash.partition("$")[0] == hasher.algorithm
-    matches = hasher.verify(passcode, passcode_hash if passcode_hash is not None and is_real else decoy)
-    return bool(matches) and is_real and passcode != ""
+    matches = hasher.verify(passcode.reveal(), passcode_hash if passcode_hash is not None and is_real else decoy)
+    return bool(matches) and is_real and bool(passcode)
 
 
 def decoy_hash(hasher: BasePasswordHasher) -> str:
@@ -91,17 +99,17 @@ def decoy_hash(hasher: BasePasswordHasher) -> str:
 _decoys: dict[type[BasePasswordHasher], str] = {}
 
 
-def hash_alike(passcode: str, passcode_hash: str | None, *, hasher: BasePasswordHasher) -> str:
+def hash_alike(passcode: Secret, passcode_hash: str | None, *, hasher: BasePasswordHasher) -> str:
     """Return the hash of a folded passcode with the salt and the costs of another, at the price of exactly one hash.
 
     So one hash finds it among many that share a salt. Without another, the same price is paid for nothing.
     """
     if passcode_hash is None:
-        return hasher.encode(passcode, hasher.salt())
+        return hasher.encode(passcode.reveal(), hasher.salt())
     decoded, then = hasher.decode(passcode_hash), copy(hasher)
     for cost in _COSTS & decoded.keys():
         setattr(then, cost, decoded[cost])
-    return then.encode(passcode, decoded["salt"])
+    return then.encode(passcode.reveal(), decoded["salt"])
 
 
 def hashes_alike(hasher: BasePasswordHasher) -> bool:

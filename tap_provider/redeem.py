@@ -28,6 +28,7 @@ from .models import AuditEvent, Level, SignIn, TemporaryAccessPass
 from .pace import Pace
 from .passcode import fold_passcode, passcode_matches
 from .policy import ResolvedPolicy, resolve_policy, usability_of
+from .secret import Secret
 from .sign_in import Client, begin_sign_in, note_pass
 from .throttle import SPAN, Attempt, count_attempt_by_handle, count_attempt_from_network, take_back
 from .usability import UsabilityReason
@@ -64,7 +65,7 @@ class _Candidate:
     held: TemporaryAccessPass | None
     policy: ResolvedPolicy
 
-    def is_named_by(self, passcode: str, *, handle_id: UUID | None) -> bool:
+    def is_named_by(self, passcode: Secret, *, handle_id: UUID | None) -> bool:
         """Return True if an attempt is one at this user's pass: by its handle, or by the passcode's first group.
 
         Takes the same time whether or not the user has a pass.
@@ -78,7 +79,7 @@ class _Candidate:
 
 
 @sensitive_variables()
-def redeem_pass(*, upn: str, passcode: str, client: Client, now: datetime, handle: str = "") -> SignIn:
+def redeem_pass(*, upn: str, passcode: str | Secret, client: Client, now: datetime, handle: str = "") -> SignIn:
     """Spend a pass and return the sign-in that it opens.
 
     `handle` is what the sign-in address carried (`addresses.pass_sign_in_url`), or "". Attempts with the handle of the
@@ -87,7 +88,7 @@ def redeem_pass(*, upn: str, passcode: str, client: Client, now: datetime, handl
     Raises TooManyAttempts (nothing was hashed), PasscodeNotAccepted (nobody is told why), or PassNotUsable with its
     reason.
     """
-    pace = Pace()
+    pace, passcode = Pace(), Secret.of(passcode)
     handle_id = read_handle(handle)
     attempt = None if handle_id else _count_typed(upn, client, now=now)
     candidate = _find(upn)
@@ -125,11 +126,14 @@ def _count_with_handle(
 
 
 @sensitive_variables()
-def sign_in_with_pass(request: HttpRequest, *, upn: str, passcode: str, now: datetime, handle: str = "") -> SignIn:
+def sign_in_with_pass(
+    request: HttpRequest, *, upn: str, passcode: str | Secret, now: datetime, handle: str = ""
+) -> SignIn:
     """Redeem a pass and open its registration-only session on this request; raises what `redeem_pass` raises.
 
     Tells receivers of Django's `user_login_failed` of a refusal, the passcode masked.
     """
+    passcode = Secret.of(passcode)
     try:
         sign_in = redeem_pass(upn=upn, passcode=passcode, handle=handle, client=Client.of(request), now=now)
     except RedemptionRefused:

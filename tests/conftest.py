@@ -19,6 +19,7 @@ from django.utils import timezone, translation
 from tap_provider.issue import IssuedPass, issue_pass
 from tap_provider.passcode import PasscodeHasher, decoy_hash
 from tap_provider.policy import change_policy
+from tap_provider.secret import Secret
 
 from .softauthn import SoftAuthenticator, register_passkey
 from .softauthn import sign_in_with_passkey as ceremony
@@ -80,8 +81,9 @@ def issue(admin: Any, policy_on: Any) -> Callable[..., IssuedPass]:
 def sign_in_with_pass(client: Client) -> Callable[..., Any]:
     """Post UPN and passcode to the page, as a browser does."""
 
-    def post(upn: str, passcode: str, browser: Client = client, **extra: Any) -> Any:
-        return browser.post("/account/sign-in/pass/", {"upn": upn, "passcode": passcode}, **extra)
+    def post(upn: str, passcode: str | Secret, browser: Client = client, **extra: Any) -> Any:
+        typed = {"upn": upn, "passcode": Secret.of(passcode).reveal()}
+        return browser.post("/account/sign-in/pass/", typed, **extra)
 
     return post
 
@@ -90,7 +92,7 @@ def sign_in_with_pass(client: Client) -> Callable[..., Any]:
 def holder_client(client: Client, robin: Any, issue: Callable[..., IssuedPass]) -> Iterator[Client]:
     """A browser in Robin's registration-only session."""
     issued = issue(robin)
-    response = client.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": issued.passcode})
+    response = client.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": issued.passcode.reveal()})
     assert response.status_code == 302
     return client
 
@@ -99,7 +101,7 @@ def holder_client(client: Client, robin: Any, issue: Callable[..., IssuedPass]) 
 def passkey(robin: Any, issue: Callable[..., IssuedPass]) -> SoftAuthenticator:
     """Robin's passkey, registered with a pass in a browser that nobody uses any more."""
     browser, authenticator = Client(), SoftAuthenticator()
-    browser.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": issue(robin).passcode})
+    browser.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": issue(robin).passcode.reveal()})
     assert register_passkey(browser, authenticator).status_code == 200
     return authenticator
 

@@ -96,7 +96,7 @@ def test_audit_event__every_step_of_a_life_is_recorded(robin: Any, admin: Any, m
     second = issue_pass(actor=admin, user=robin, now=NOW + MINUTE)
     with pytest.raises(PasscodeNotAccepted):
         redeem_pass(upn=robin.upn, passcode="0" * 8, client=ORIGIN, now=NOW + 2 * MINUTE)
-    sign_in = redeem_pass(upn=robin.upn, passcode=second.passcode, client=ORIGIN, now=NOW + 3 * MINUTE)
+    sign_in = redeem_pass(upn=robin.upn, passcode=second.passcode.reveal(), client=ORIGIN, now=NOW + 3 * MINUTE)
     held = second.temporary_access_pass
     revoke_pass(actor=admin, temporary_access_pass=held, now=NOW + 4 * MINUTE, reason="found again")
 

@@ -62,7 +62,7 @@ def test_context_of__tells_what_the_sign_in_says(robin: Any) -> None:
 def test_context_of__a_pass_is_multi_factor_for_registration_only(robin: Any, issue: Any) -> None:
     """Peer failure 7: it can be told apart, and is never phishing-resistant."""
     issued = issue(robin, now=NOW)
-    sign_in = redeem_pass(upn=robin.upn, passcode=issued.passcode, client=Client(), now=NOW + MINUTE)
+    sign_in = redeem_pass(upn=robin.upn, passcode=issued.passcode.reveal(), client=Client(), now=NOW + MINUTE)
     context = context_of(sign_in)
     assert (context.amr, context.auth_time, context.level) == (("mfa", "tap"), NOW + MINUTE, Level.MULTI_FACTOR)
     assert (context.is_registration_only, context.deadline) == (True, NOW + HOUR)
@@ -74,7 +74,7 @@ def test_context_of__settings_name_acr_and_amr(robin: Any, issue: Any, settings:
     settings.TAP_PROVIDER_ACR_VALUES = {"multi_factor": "urn:example:strong"}
     settings.TAP_PROVIDER_PASS_AMR = ["tap"]
     issued = issue(robin, now=NOW)
-    context = context_of(redeem_pass(upn=robin.upn, passcode=issued.passcode, client=Client(), now=NOW))
+    context = context_of(redeem_pass(upn=robin.upn, passcode=issued.passcode.reveal(), client=Client(), now=NOW))
     assert (context.acr, context.amr) == ("urn:example:strong", ("tap",))
 
 
@@ -115,7 +115,7 @@ def test_current_context__is_none_where_nobody_is_signed_in(request_: HttpReques
 def test_current_context__is_none_where_the_holder_of_a_pass_is_anonymous(
     robin: Any, issue: Any, request_: HttpRequest
 ) -> None:
-    opened = redeem_pass(upn=robin.upn, passcode=issue(robin, now=NOW).passcode, client=Client(), now=NOW)
+    opened = redeem_pass(upn=robin.upn, passcode=issue(robin, now=NOW).passcode.reveal(), client=Client(), now=NOW)
     put_in_session(request_, opened)
     assert current_context(request_, now=NOW) == context_of(opened)
     request_.user = AnonymousUser()

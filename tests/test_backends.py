@@ -60,7 +60,7 @@ def browser_with(request: HttpRequest) -> Browser:
 
 def test_authenticate__opens_the_registration_only_session(robin: Any, issue: Any, request_: HttpRequest) -> None:
     issued = issue(robin)
-    assert authenticate(request_, upn=robin.upn, tap_secret=issued.passcode_for_reading.lower()) == robin
+    assert authenticate(request_, upn=robin.upn, tap_secret=issued.passcode_for_reading.reveal().lower()) == robin
     sign_in = sign_in_of_session(request_)
     assert sign_in is not None
     assert sign_in.is_registration_only
@@ -72,23 +72,26 @@ def test_authenticate__opens_the_registration_only_session(robin: Any, issue: An
 
 def test_authenticate__asynchronously(robin: Any, issue: Any, request_: HttpRequest) -> None:
     issued = issue(robin)
-    assert async_to_sync(aauthenticate)(request_, upn=robin.upn, tap_secret=issued.passcode) == robin
+    assert async_to_sync(aauthenticate)(request_, upn=robin.upn, tap_secret=issued.passcode.reveal()) == robin
 
 
 def test_authenticate__a_refusal_is_none(robin: Any, issue: Any, request_: HttpRequest) -> None:
     issued = issue(robin, is_usable_once=True)
     assert authenticate(request_, upn=robin.upn, tap_secret="00000000") is None
-    assert authenticate(request_, upn="nobody@example.test", tap_secret=issued.passcode) is None
+    assert authenticate(request_, upn="nobody@example.test", tap_secret=issued.passcode.reveal()) is None
     assert SESSION_KEY not in request_.session
-    assert authenticate(request_, upn=robin.upn, tap_secret=issued.passcode) == robin
-    assert authenticate(with_session(RequestFactory().post("/")), upn=robin.upn, tap_secret=issued.passcode) is None
+    assert authenticate(request_, upn=robin.upn, tap_secret=issued.passcode.reveal()) == robin
+    assert (
+        authenticate(with_session(RequestFactory().post("/")), upn=robin.upn, tap_secret=issued.passcode.reveal())
+        is None
+    )
 
 
 def test_authenticate__is_throttled(robin: Any, issue: Any, rf: RequestFactory) -> None:
     issued = issue(robin)
     for _ in range(10):
         assert authenticate(with_session(rf.post("/")), upn=robin.upn, tap_secret="00000000") is None
-    assert authenticate(with_session(rf.post("/")), upn=robin.upn, tap_secret=issued.passcode) is None
+    assert authenticate(with_session(rf.post("/")), upn=robin.upn, tap_secret=issued.passcode.reveal()) is None
     assert TemporaryAccessPass.objects.get().redemption_count == 0
 
 
@@ -98,7 +101,7 @@ def test_authenticate__without_a_session_to_open_spends_nothing(
 ) -> None:
     issued = issue(robin, is_usable_once=True)
     request = None if without == "a request" else rf.post("/")
-    assert authenticate(request, upn=robin.upn, tap_secret=issued.passcode) is None
+    assert authenticate(request, upn=robin.upn, tap_secret=issued.passcode.reveal()) is None
     assert TemporaryAccessPass.objects.get().redemption_count == 0
 
 
@@ -145,7 +148,7 @@ def test_authenticate__by_other_keywords_never_reaches_it(
     credentials: dict[str, str], robin: Any, issue: Any, request_: HttpRequest
 ) -> None:
     """Peer failure 6: a passcode is no password."""
-    passcode = issue(robin).passcode
+    passcode = issue(robin).passcode.reveal()
     given = {name: value.replace("PASSCODE", passcode) for name, value in credentials.items()}
     assert authenticate(request_, **given) is None
     assert not AuditEvent.objects.filter(kind=AuditEvent.Kind.PASS_REFUSED).exists()
@@ -156,7 +159,7 @@ def test_authenticate__by_other_keywords_never_reaches_it(
 def test_admin_login__takes_no_passcode(admin: Any, make_user: Any, issue: Any, client: Browser) -> None:
     """Peer failure 6."""
     other = make_user("other", is_staff=True, is_superuser=True)
-    passcode = issue(admin, actor=other).passcode
+    passcode = issue(admin, actor=other).passcode.reveal()
     response = client.post("/admin/login/?next=/admin/", {"username": admin.username, "password": passcode})
     assert response.status_code == 200
     assert "_auth_user_id" not in client.session
@@ -179,7 +182,7 @@ def test_login__with_this_backend_opens_nothing_beyond_its_own_request(
     robin: Any, issue: Any, request_: HttpRequest
 ) -> None:
     """Peer failure 7: a page of the site's own that goes on to call `login()`, as with any other backend."""
-    user = authenticate(request_, upn=robin.upn, tap_secret=issue(robin).passcode)
+    user = authenticate(request_, upn=robin.upn, tap_secret=issue(robin).passcode.reveal())
     assert user is not None
     login(request_, user)
     assert request_.session[BACKEND_SESSION_KEY] == BACKEND
@@ -191,7 +194,7 @@ def test_login__with_this_backend_opens_nothing_beyond_its_own_request(
 
 
 def test_login__with_this_backend_claims_no_strength(robin: Any, issue: Any, request_: HttpRequest) -> None:
-    user = authenticate(request_, upn=robin.upn, tap_secret=issue(robin).passcode)
+    user = authenticate(request_, upn=robin.upn, tap_secret=issue(robin).passcode.reveal())
     login(request_, user)
     current = sign_in_of_session(request_)
     assert current is not None
@@ -214,7 +217,7 @@ def test_force_login__with_this_backend_opens_nothing(robin: Any, client: Browse
 
 def test_authenticate__the_session_it_opens_dies_with_the_pass(robin: Any, issue: Any, request_: HttpRequest) -> None:
     issued = issue(robin)
-    authenticate(request_, upn=robin.upn, tap_secret=issued.passcode)
+    authenticate(request_, upn=robin.upn, tap_secret=issued.passcode.reveal())
     browser = browser_with(request_)
     assert browser.get(SECURITY_INFO).status_code == 200
     TemporaryAccessPass.objects.all().delete()

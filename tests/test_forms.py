@@ -8,6 +8,7 @@ import pytest
 
 from tap_provider.forms import FindUserForm, IssuePassForm, PassSignInForm, PasswordSignInForm, PolicyForm
 from tap_provider.models import TemporaryAccessPassPolicy
+from tap_provider.secret import Secret
 
 NUL = "a\x00b"
 
@@ -26,7 +27,8 @@ def policy_data(**changes: Any) -> dict[str, Any]:
 def test_sign_in_form__keeps_the_secret_as_it_was_typed(form: Any, field: str) -> None:
     bound = form({"upn": " robin@example.test ", field: "  aB-c  "})
     assert bound.is_valid()
-    assert bound.cleaned_data == {"upn": "robin@example.test", field: "  aB-c  "}
+    assert bound.cleaned_data == {"upn": "robin@example.test", field: Secret("  aB-c  ")}
+    assert "aB-c" not in repr(bound.cleaned_data)
 
 
 @pytest.mark.parametrize(("form", "field"), [(PassSignInForm, "passcode"), (PasswordSignInForm, "password")])

@@ -9,6 +9,7 @@ import pytest
 
 from tap_provider.handle import begins_like, first_group_of, handle_of, read_handle
 from tap_provider.passcode import ALPHABET, fold_passcode
+from tap_provider.secret import Secret
 
 PASS = UUID("6f1c3f0e-7f0c-4b57-9b8e-0a4f5a1f2a11")
 
@@ -41,7 +42,7 @@ def test_handle__outlives_a_rotation_of_the_secret_key(settings: Any) -> None:
     settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
     settings.SECRET_KEY = "another" * 10
     assert read_handle(handle) == PASS
-    assert begins_like(group + "0000", PASS)
+    assert begins_like(Secret(group + "0000"), PASS)
     assert handle_of(PASS) != handle
 
 
@@ -55,7 +56,7 @@ def test_first_group_of__is_four_symbols_that_vary_with_the_pass() -> None:
 @pytest.mark.parametrize("typed", ["", "0", "000", "0000", "00000000"])
 def test_begins_like__refuses_another_group(typed: str) -> None:
     assert first_group_of(PASS) != "0000"
-    assert not begins_like(typed, PASS)
+    assert not begins_like(Secret(typed), PASS)
 
 
 def test_begins_like__takes_a_passcode_as_it_was_folded() -> None:

@@ -91,8 +91,8 @@ def test_issue__by_the_policys_defaults(robin: Any, admin: Any, policy_on: Any) 
     assert (held.starts_at, held.expires_at, held.lifetime_minutes) == (NOW, NOW + HOUR, 60)
     assert held.is_usable_once is False
     assert (held.redemption_count, held.failed_attempts, held.redeemed_at, held.reason) == (0, 0, None, "")
-    assert len(issued.passcode) == 8
-    assert redeem(robin, issued.passcode).user == robin
+    assert len(issued.passcode.reveal()) == 8
+    assert redeem(robin, issued.passcode.reveal()).user == robin
 
 
 def test_issue__as_wished(robin: Any, issue: Any) -> None:
@@ -108,8 +108,8 @@ def test_issue__as_wished(robin: Any, issue: Any) -> None:
 def test_issue__passcode_is_as_long_as_the_policy_says(length: int, robin: Any, admin: Any, issue: Any) -> None:
     change_policy(actor=admin, now=NOW, passcode_length=length)
     issued = issue(robin, now=NOW)
-    assert len(issued.passcode) == length
-    assert redeem(robin, issued.passcode_for_reading.lower()).user == robin
+    assert len(issued.passcode.reveal()) == length
+    assert redeem(robin, issued.passcode_for_reading.reveal().lower()).user == robin
 
 
 def test_issue__naive_start_is_in_the_sites_time_zone(robin: Any, issue: Any, settings: Any) -> None:
@@ -194,7 +194,7 @@ def test_issue__multi_use_under_a_one_time_policy_is_refused(robin: Any, admin: 
 
 def test_issue__out_of_bounds_leaves_the_pass_that_was_there(robin: Any, issue: Any) -> None:
     first = issue(robin, now=NOW)
-    opened = redeem(robin, first.passcode)
+    opened = redeem(robin, first.passcode.reveal())
     with pytest.raises(InvalidPass):
         issue(robin, now=NOW, lifetime=MINUTE)
     assert TemporaryAccessPass.objects.get() == first.temporary_access_pass
@@ -214,25 +214,25 @@ def test_issue__whatever_is_given_as_reason(reason: str, robin: Any, issue: Any)
 def test_issue__replaces_the_pass_and_ends_what_it_opened(robin: Any, issue: Any) -> None:
     """Peer failure 15."""
     first = issue(robin, now=NOW)
-    opened = [redeem(robin, first.passcode), redeem(robin, first.passcode)]
+    opened = [redeem(robin, first.passcode.reveal()), redeem(robin, first.passcode.reveal())]
     second = issue(robin, now=NOW + MINUTE)
     assert TemporaryAccessPass.objects.get() == second.temporary_access_pass
     assert second.temporary_access_pass.pk != first.temporary_access_pass.pk
     for sign_in in SignIn.objects.filter(pk__in=[sign_in.pk for sign_in in opened]):
         assert (sign_in.ended_reason, sign_in.ended_at) == (SignIn.EndedReason.PASS_REPLACED, NOW + MINUTE)
     with pytest.raises(RedemptionRefused):
-        redeem(robin, first.passcode, at=NOW + MINUTE)
-    assert redeem(robin, second.passcode, at=NOW + MINUTE).user == robin
+        redeem(robin, first.passcode.reveal(), at=NOW + MINUTE)
+    assert redeem(robin, second.passcode.reveal(), at=NOW + MINUTE).user == robin
 
 
 def test_issue__does_not_touch_what_others_opened(robin: Any, make_user: MakeUser, issue: Any) -> None:
     kay = make_user("kay")
     issued = issue(kay, now=NOW)
-    opened = redeem(kay, issued.passcode)
+    opened = redeem(kay, issued.passcode.reveal())
     issue(robin, now=NOW)
     issue(robin, now=NOW)
     assert SignIn.objects.get(pk=opened.pk).ended_at is None
-    assert redeem(kay, issued.passcode).user == kay
+    assert redeem(kay, issued.passcode.reveal()).user == kay
 
 
 @pytest.mark.django_db(transaction=True)
@@ -244,7 +244,7 @@ def test_issue__at_once_for_one_user_leaves_exactly_one_pass(
     held = TemporaryAccessPass.objects.get()
     usable = [outcome for outcome in outcomes if outcome.temporary_access_pass == held]
     assert len(usable) == 1
-    assert redeem(robin, usable[0].passcode).pass_id == held.pk
+    assert redeem(robin, usable[0].passcode.reveal()).pass_id == held.pk
     assert AuditEvent.objects.filter(kind=Kind.PASS_ISSUED).count() == 8
     assert AuditEvent.objects.filter(kind=Kind.PASS_REPLACED).count() == 7
 
@@ -516,10 +516,10 @@ def test_issue__is_off_until_somebody_turns_the_policy_on(robin: Any, admin: Any
 
 def test_issue__refused_leaves_the_pass_that_was_there(robin: Any, make_user: MakeUser, issue: Any) -> None:
     first = issue(robin, now=NOW)
-    opened = redeem(robin, first.passcode)
+    opened = redeem(robin, first.passcode.reveal())
     assert refused_code(actor=make_user("actor"), user=robin) == "missing_permission"
     assert SignIn.objects.get(pk=opened.pk).ended_at is None
-    assert redeem(robin, first.passcode).user == robin
+    assert redeem(robin, first.passcode.reveal()).user == robin
 
 
 # The passcode: shown once, then nowhere
@@ -530,8 +530,8 @@ def test_issued_pass__does_not_show_the_passcode(robin: Any, issue: Any) -> None
     issued = issue(robin, now=NOW)
     shown = f"{issued} {issued!r} {issued.temporary_access_pass} {issued.temporary_access_pass!r} {[issued]}"
     shown += str(vars(issued.temporary_access_pass))
-    assert not any(form in shown for form in every_form_of(issued.passcode))
-    assert issued.passcode_for_reading == f"{issued.passcode[:4]}-{issued.passcode[4:]}"
+    assert not any(form in shown for form in every_form_of(issued.passcode.reveal()))
+    assert issued.passcode_for_reading.reveal() == f"{issued.passcode.reveal()[:4]}-{issued.passcode.reveal()[4:]}"
 
 
 def test_issue__passcode_is_nowhere_afterwards(
@@ -540,33 +540,33 @@ def test_issue__passcode_is_nowhere_afterwards(
     """Peer failure 19, and the story's second step: not in the database, session or log, not even once it was used."""
     caplog.set_level(logging.DEBUG)
     issued = issue(robin, reason="lost phone")
-    assert not is_found(issued.passcode, texts_of_database())
-    assert sign_in_with_pass(robin.upn, issued.passcode_for_reading).status_code == 302
+    assert not is_found(issued.passcode.reveal(), texts_of_database())
+    assert sign_in_with_pass(robin.upn, issued.passcode_for_reading.reveal()).status_code == 302
     assert SignIn.objects.exists()
-    assert not is_found(issued.passcode, texts_of_database())
-    assert not is_found(issued.passcode, iter([caplog.text]))
+    assert not is_found(issued.passcode.reveal(), texts_of_database())
+    assert not is_found(issued.passcode.reveal(), iter([caplog.text]))
     issue(robin)  # nor in what tells of its end
-    assert not is_found(issued.passcode, texts_of_database())
+    assert not is_found(issued.passcode.reveal(), texts_of_database())
 
 
 def test_is_found__would_find_it(robin: Any, issue: Any) -> None:
     """The search above is worth something."""
     issued = issue(robin, now=NOW)
     for form in (
-        issued.passcode,
-        issued.passcode_for_reading.lower(),
-        hashlib.sha256(issued.passcode.encode()).hexdigest(),
+        issued.passcode.reveal(),
+        issued.passcode_for_reading.reveal().lower(),
+        hashlib.sha256(issued.passcode.reveal().encode()).hexdigest(),
     ):
         robin.first_name, robin.last_name = "", form[:150]
         robin.save()
-        assert is_found(issued.passcode, texts_of_database())
+        assert is_found(issued.passcode.reveal(), texts_of_database())
 
 
 def test_issued_pass__is_hashed_with_a_salt_and_slowly(robin: Any, issue: Any) -> None:
     """NIST SP 800-63B-4 §3.2.2: less than 112 bits need a salted password hash."""
     issued = issue(robin, now=NOW)
     assert TemporaryAccessPass.objects.get().passcode_hash.startswith("argon2$argon2id$v=19$m=19456,t=2,p=1$")
-    assert pickle.dumps(issued.temporary_access_pass).find(issued.passcode.encode()) == -1
+    assert pickle.dumps(issued.temporary_access_pass).find(issued.passcode.reveal().encode()) == -1
 
 
 # Revoking
@@ -576,7 +576,7 @@ def test_revoke__ends_the_pass_and_what_it_opened(robin: Any, admin: Any, issue:
     """Peer failure 15."""
     issued = issue(robin, now=NOW)
     held = issued.temporary_access_pass
-    opened = redeem(robin, issued.passcode)
+    opened = redeem(robin, issued.passcode.reveal())
     revoke_pass(actor=admin, temporary_access_pass=held, now=NOW + MINUTE, reason="found again")
     assert not TemporaryAccessPass.objects.exists()
     ended = SignIn.objects.get(pk=opened.pk)
@@ -584,13 +584,13 @@ def test_revoke__ends_the_pass_and_what_it_opened(robin: Any, admin: Any, issue:
     event = AuditEvent.objects.get(kind=Kind.PASS_REVOKED)
     assert (event.actor_name, event.user_name, event.pass_id) == (admin.upn, robin.upn, opened.pass_id)
     with pytest.raises(RedemptionRefused):
-        redeem(robin, issued.passcode, at=NOW + MINUTE)
+        redeem(robin, issued.passcode.reveal(), at=NOW + MINUTE)
 
 
 def test_revoke__leaves_full_sessions_and_other_people(robin: Any, admin: Any, make_user: MakeUser, issue: Any) -> None:
     kay = make_user("kay")
     held, others = issue(robin, now=NOW), issue(kay, now=NOW)
-    opened = redeem(kay, others.passcode)
+    opened = redeem(kay, others.passcode.reveal())
     full = SignIn.objects.create(user=robin, level="single_factor", created_at=NOW, authenticated_at=NOW)
     revoke_pass(actor=admin, temporary_access_pass=held.temporary_access_pass, now=NOW)
     assert not SignIn.objects.filter(pk__in=[opened.pk, full.pk]).exclude(ended_at=None).exists()

@@ -494,7 +494,7 @@ def test_registration_session__ends_where_facts_changed_without_a_verb(
     assert sees(holder_client, "/test/opted-in/") is None
     issued = issue(robin)
     again = Client()
-    sign_in_with_pass(robin.upn, issued.passcode, again)
+    sign_in_with_pass(robin.upn, issued.passcode.reveal(), again)
     group = Group.objects.create(name="contractors")
     change_policy(actor=issued.temporary_access_pass.created_by, now=timezone.now(), excluded_groups=[group])
     assert sees(again, "/test/opted-in/") == robin.upn
@@ -510,7 +510,7 @@ def test_sign_in_with_pass__a_session_key_from_before_is_dead(
 ) -> None:
     put(client, planted="by whoever fixed this session")
     before = with_cookies_of(client)
-    sign_in_with_pass(robin.upn, issue(robin).passcode)
+    sign_in_with_pass(robin.upn, issue(robin).passcode.reveal())
     assert client.cookies["sessionid"].value != before.cookies["sessionid"].value
     assert "planted" not in client.session
     assert sees(client, "/test/opted-in/") == robin.upn
@@ -524,7 +524,7 @@ def test_sign_in_with_pass__the_csrf_token_is_new(
 ) -> None:
     client.get("/account/sign-in/pass/")
     before = client.cookies["csrftoken"].value
-    sign_in_with_pass(robin.upn, issue(robin).passcode)
+    sign_in_with_pass(robin.upn, issue(robin).passcode.reveal())
     assert client.cookies["csrftoken"].value != before
 
 
@@ -533,7 +533,7 @@ def test_sign_in_with_pass__of_somebody_else_flushes_the_session(
 ) -> None:
     put(full_client, basket=["apples"], otp_device_id="otp_totp.totpdevice/1")
     before, sign_in = with_cookies_of(full_client), sign_in_of(full_client)
-    sign_in_with_pass(robin.upn, issue(robin).passcode, full_client)
+    sign_in_with_pass(robin.upn, issue(robin).passcode.reveal(), full_client)
     assert set(full_client.session.keys()) == {SESSION_KEY, "_session_expiry"}
     assert ask(full_client, "/test/opted-in/") == {"upn": robin.upn, "verified": False}
     assert sees(full_client) is None
@@ -546,7 +546,7 @@ def test_sign_in_with_pass__within_another_registration_session_ends_that_one(
     holder_client: Client, make_user: Any, issue: Any, sign_in_with_pass: Any
 ) -> None:
     robins, quinn = sign_in_of(holder_client), make_user("quinn")
-    sign_in_with_pass(quinn.upn, issue(quinn).passcode, holder_client)
+    sign_in_with_pass(quinn.upn, issue(quinn).passcode.reveal(), holder_client)
     assert sees(holder_client, "/test/opted-in/") == quinn.upn
     robins.refresh_from_db()
     assert robins.ended_reason == SignIn.EndedReason.SIGNED_IN_ANEW
@@ -624,7 +624,7 @@ def test_session__that_carries_a_foreign_sign_in_is_flushed(
 ) -> None:
     other = Client()
     if carried == "of a pass":
-        sign_in_with_pass(robin.upn, issue(robin).passcode, other)
+        sign_in_with_pass(robin.upn, issue(robin).passcode.reveal(), other)
         SignIn.objects.filter(user=robin).update(user=sign_in_of(full_client).user)
     else:
         other.force_login(robin)

@@ -19,6 +19,7 @@ from tap_provider.passcode import (
     hash_passcode,
     passcode_matches,
 )
+from tap_provider.secret import Secret
 
 if TYPE_CHECKING:
     from .conftest import CountingHasher
@@ -38,13 +39,13 @@ def test_alphabet__is_crockford_base32() -> None:
 
 @pytest.mark.parametrize("length", [SHORTEST, 13, LONGEST])
 def test_generate_passcode__has_the_length_in_symbols(length: int) -> None:
-    passcode = generate_passcode(length)
+    passcode = generate_passcode(length).reveal()
     assert len(passcode) == length
     assert set(passcode) <= set(ALPHABET)
 
 
 def test_generate_passcode__uses_every_symbol_and_repeats_no_passcode() -> None:
-    passcodes = [generate_passcode(LONGEST) for _ in range(100)]
+    passcodes = [generate_passcode(LONGEST).reveal() for _ in range(100)]
     assert set("".join(passcodes)) == set(ALPHABET)
     assert len(set(passcodes)) == 100
 
@@ -53,7 +54,7 @@ def test_generate_passcode__does_not_come_from_a_seeded_generator() -> None:
     drawn = []
     for _ in range(2):
         random.seed(20260302)
-        drawn.append(generate_passcode(LONGEST))
+        drawn.append(generate_passcode(LONGEST).reveal())
     assert drawn[0] != drawn[1]
 
 
@@ -62,8 +63,8 @@ def test_generate_passcode__does_not_come_from_a_seeded_generator() -> None:
     [("7KQ4X2MB", "7KQ4-X2MB"), ("7KQ4X2MB9", "7KQ4-X2MB-9"), ("7KQ4X2MB9CDE", "7KQ4-X2MB-9CDE")],
 )
 def test_group_passcode__by_four_with_dashes(passcode: str, shown: str) -> None:
-    assert group_passcode(passcode) == shown
-    assert fold_passcode(shown) == passcode
+    assert group_passcode(Secret(passcode)).reveal() == shown
+    assert fold_passcode(shown).reveal() == passcode
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ def test_group_passcode__by_four_with_dashes(passcode: str, shown: str) -> None:
 )
 def test_fold_passcode__reads_what_was_meant(typed: str) -> None:
     """Issue 2, row "passcode in lower case, with spaces, dashes, O for 0, l for 1": accepted."""
-    assert fold_passcode(typed) == "7KQ0X1MB"
+    assert fold_passcode(typed).reveal() == "7KQ0X1MB"
 
 
 @pytest.mark.parametrize(
@@ -118,29 +119,29 @@ def test_fold_passcode__reads_what_was_meant(typed: str) -> None:
 )
 def test_fold_passcode__what_cannot_be_a_passcode_is_none(typed: str) -> None:
     """Issue 2, row "10 kB passcode, NUL bytes, lone surrogates, right-to-left marks": clean refusal or match."""
-    assert fold_passcode(typed) == ""
+    assert fold_passcode(typed).reveal() == ""
 
 
 def test_fold_passcode__every_generated_passcode_folds_to_itself() -> None:
     for length in range(SHORTEST, LONGEST + 1):
-        passcode = generate_passcode(length)
-        assert fold_passcode(passcode) == passcode
-        assert fold_passcode(group_passcode(passcode).lower()) == passcode
+        passcode = generate_passcode(length).reveal()
+        assert fold_passcode(passcode).reveal() == passcode
+        assert fold_passcode(group_passcode(Secret(passcode)).reveal().lower()).reveal() == passcode
 
 
 def test_fold_passcode__the_longest_may_be_typed_symbol_by_symbol_with_dashes() -> None:
-    assert fold_passcode(" - ".join("A" * LONGEST)) == "A" * LONGEST
+    assert fold_passcode(" - ".join("A" * LONGEST)).reveal() == "A" * LONGEST
 
 
 def test_hash_passcode__is_argon2id_at_owasps_minimum() -> None:
-    passcode_hash = hash_passcode("7KQ4X2MB", hasher=PasscodeHasher())
+    passcode_hash = hash_passcode(Secret("7KQ4X2MB"), hasher=PasscodeHasher())
     assert passcode_hash.startswith("argon2$argon2id$v=19$m=19456,t=2,p=1$")
 
 
 def test_hash_passcode__is_salted_for_each_pass(hasher: type[CountingHasher]) -> None:
-    hashes = {hash_passcode("7KQ4X2MB", hasher=hasher()) for _ in range(5)}
+    hashes = {hash_passcode(Secret("7KQ4X2MB"), hasher=hasher()) for _ in range(5)}
     assert len(hashes) == 5
-    assert all(passcode_matches("7KQ4X2MB", each, hasher=hasher()) for each in hashes)
+    assert all(passcode_matches(Secret("7KQ4X2MB"), each, hasher=hasher()) for each in hashes)
 
 
 @pytest.mark.parametrize("held", ["the right one", "another", "none", "of another algorithm", "damaged"])
@@ -148,13 +149,13 @@ def test_hash_passcode__is_salted_for_each_pass(hasher: type[CountingHasher]) ->
 def test_passcode_matches__costs_exactly_one_hash(held: str, presented: str, hasher: type[CountingHasher]) -> None:
     """Issue 2, "Figures": exactly one passcode-hash computation whatever the outcome."""
     passcode_hash = {
-        "the right one": hash_passcode(presented, hasher=hasher()),
-        "another": hash_passcode("0" * 8, hasher=hasher()),
+        "the right one": hash_passcode(Secret(presented), hasher=hasher()),
+        "another": hash_passcode(Secret("0" * 8), hasher=hasher()),
         "none": None,
         "of another algorithm": MD5PasswordHasher().encode(presented, "salt"),
         "damaged": "",
     }[held]
     hasher.computed.clear()
-    matches = passcode_matches(presented, passcode_hash, hasher=hasher())
+    matches = passcode_matches(Secret(presented), passcode_hash, hasher=hasher())
     assert len(hasher.computed) == 1
     assert matches is (held == "the right one" and presented != "")

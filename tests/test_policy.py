@@ -47,7 +47,7 @@ def group(robin: Any) -> Group:
 
 
 def opened_by(issued: Any, user: Any, *, at: Any = NOW) -> SignIn:
-    return redeem_pass(upn=user.upn, passcode=issued.passcode, client=Client(), now=at)
+    return redeem_pass(upn=user.upn, passcode=issued.passcode.reveal(), client=Client(), now=at)
 
 
 def ended_reason(sign_in: SignIn) -> str:

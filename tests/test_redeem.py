@@ -34,6 +34,7 @@ from tap_provider.passcode import hash_passcode
 from tap_provider.policy import change_policy
 from tap_provider.redeem import MOST_REDEMPTIONS, WHY_NOT, redeem_pass
 from tap_provider.registration_session import why_over
+from tap_provider.secret import Secret
 from tap_provider.sign_in import Client, find_sign_in
 from tap_provider.usability import UsabilityReason
 
@@ -76,7 +77,7 @@ def held_by(user: Any) -> TemporaryAccessPass:
 def known(robin: Any, issue: Issue) -> TemporaryAccessPass:
     """Robin's pass, multi-use, with a passcode that holds what people mistype."""
     held = issue(robin, now=NOW).temporary_access_pass
-    held.passcode_hash = hash_passcode(KNOWN, hasher=CountingHasher())
+    held.passcode_hash = hash_passcode(Secret(KNOWN), hasher=CountingHasher())
     held.save()
     return held
 
@@ -86,7 +87,7 @@ def known(robin: Any, issue: Issue) -> TemporaryAccessPass:
 
 def test_redeem__opens_a_sign_in_and_notes_the_use(robin: Any, issue: Issue) -> None:
     issued = issue(robin, now=NOW)
-    sign_in = redeem(robin, issued.passcode, at=NOW + MINUTE)
+    sign_in = redeem(robin, issued.passcode.reveal(), at=NOW + MINUTE)
     sign_in.refresh_from_db()
     assert (sign_in.user, sign_in.pass_id) == (robin, issued.temporary_access_pass.pk)
     assert (sign_in.methods, sign_in.amr, sign_in.level) == (["temporary_access_pass"], ["mfa", "tap"], "multi_factor")
@@ -102,8 +103,8 @@ def test_redeem__opens_a_sign_in_and_notes_the_use(robin: Any, issue: Issue) -> 
 def test_redeem__a_one_time_pass_once(robin: Any, issue: Issue) -> None:
     """Issue 2, row "a second use of a one-time pass". Peer failures 1 and 3."""
     issued = issue(robin, now=NOW, is_usable_once=True)
-    redeem(robin, issued.passcode)
-    refused = refusal(robin, issued.passcode, at=NOW + SECOND)
+    redeem(robin, issued.passcode.reveal())
+    refused = refusal(robin, issued.passcode.reveal(), at=NOW + SECOND)
     assert isinstance(refused, PassNotUsable)
     assert refused.reason is UsabilityReason.ONE_TIME_USED
     assert SignIn.objects.count() == 1
@@ -113,9 +114,9 @@ def test_redeem__a_one_time_pass_once(robin: Any, issue: Issue) -> None:
 def test_redeem__a_multi_use_pass_until_it_expires(robin: Any, issue: Issue) -> None:
     issued = issue(robin, now=NOW, is_usable_once=False)
     for minute in range(0, 60, 5):
-        redeem(robin, issued.passcode, at=NOW + minute * MINUTE)
+        redeem(robin, issued.passcode.reveal(), at=NOW + minute * MINUTE)
     assert held_by(robin).redemption_count == 12
-    assert isinstance(refusal(robin, issued.passcode, at=NOW + HOUR), PassNotUsable)
+    assert isinstance(refusal(robin, issued.passcode.reveal(), at=NOW + HOUR), PassNotUsable)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +208,7 @@ class Scene:
     def inactive(self, *, is_right: bool) -> tuple[str, str]:
         issued = self.issued()
         type(self.robin).objects.filter(pk=self.robin.pk).update(is_active=False)
-        return self.robin.upn, issued.passcode if is_right else WRONG
+        return self.robin.upn, issued.passcode.reveal() if is_right else WRONG
 
     def expired(self) -> tuple[str, str]:
         self.issued()
@@ -216,7 +217,7 @@ class Scene:
 
     def used(self) -> tuple[str, str]:
         issued = self.issued(is_usable_once=True)
-        redeem(self.robin, issued.passcode)
+        redeem(self.robin, issued.passcode.reveal())
         return self.robin.upn, WRONG
 
     def not_yet_valid(self) -> tuple[str, str]:
@@ -226,15 +227,15 @@ class Scene:
     def of_another(self) -> tuple[str, str]:
         kay = self.make_user("kay")
         self.issue(kay, now=NOW)
-        return kay.upn, self.issued().passcode
+        return kay.upn, self.issued().passcode.reveal()
 
     def ambiguous(self) -> tuple[str, str]:
         self.settings.TAP_PROVIDER_UPN_FIELD = "email"  # which this user model does not keep unique
         self.make_user("another", email=self.robin.email.upper())
-        return self.robin.email, self.issued().passcode
+        return self.robin.email, self.issued().passcode.reveal()
 
     def named_otherwise(self, upn: str) -> tuple[str, str]:
-        return upn, self.issued().passcode
+        return upn, self.issued().passcode.reveal()
 
 
 # How each case is arranged; the result is the UPN and passcode that are presented in it.
@@ -273,7 +274,7 @@ def mistyper(admin: Any, hasher: type[CountingHasher]) -> Any:
     user = type(admin).objects.create_user("model", upn="model@example.test", email="model@example.test")
     TemporaryAccessPass.objects.create(
         user=user,
-        passcode_hash=hash_passcode(KNOWN, hasher=hasher()),
+        passcode_hash=hash_passcode(Secret(KNOWN), hasher=hasher()),
         created_at=NOW,
         starts_at=NOW,
         expires_at=NOW + 1000 * DAY,
@@ -364,7 +365,7 @@ def test_redeem__right_passcode_but_not_usable_says_which(
     for event in events.split(", "):
         match event:
             case "used":
-                redeem(robin, issued.passcode)
+                redeem(robin, issued.passcode.reveal())
             case "policy off":
                 change_policy(actor=admin, now=NOW, enabled=False)
             case "user excluded":
@@ -379,7 +380,7 @@ def test_redeem__right_passcode_but_not_usable_says_which(
     sign_ins = SignIn.objects.count()
     hasher.computed.clear()
 
-    refused = refusal(robin, issued.passcode, at=at)
+    refused = refusal(robin, issued.passcode.reveal(), at=at)
     assert isinstance(refused, PassNotUsable)
     assert refused.reason is reason
     assert refused.code == "pass_not_usable"
@@ -400,7 +401,7 @@ def test_why_not__each_reason_has_its_text_and_says_what_to_do() -> None:
 def test_redeem__one_time_pass_under_a_one_time_policy(robin: Any, admin: Any, issue: Issue) -> None:
     issued = issue(robin, now=NOW, is_usable_once=True)
     change_policy(actor=admin, now=NOW, one_time_only=True)
-    assert redeem(robin, issued.passcode)
+    assert redeem(robin, issued.passcode.reveal())
 
 
 # Bad input
@@ -479,7 +480,7 @@ def test_redeem__the_eleventh_wrong_guess_is_refused_before_any_hashing(
     assert outcomes[robin.upn] == outcomes["nobody@example.test"]
     assert outcomes[robin.upn][0][1] == "too_many_attempts"
     hasher.computed.clear()
-    assert type(refusal(robin, issued.passcode)) is TooManyAttempts
+    assert type(refusal(robin, issued.passcode.reveal())) is TooManyAttempts
     assert hasher.computed == []
     assert held_by(robin).failed_attempts == 10  # what was not hashed was not judged either
     assert AuditEvent.objects.filter(kind=Kind.PASS_REFUSED).count() == 20
@@ -492,12 +493,12 @@ def test_redeem__a_hundred_wrong_guesses_from_an_address(make_user: MakeUser, is
     for number in range(100):
         assert type(refusal(f"user-{number}@example.test", WRONG)) is PasscodeNotAccepted
     hasher.computed.clear()
-    refused = refusal(robin, issued.passcode)
+    refused = refusal(robin, issued.passcode.reveal())
     assert isinstance(refused, TooManyAttempts)
     assert hasher.computed == []
     elsewhere = Client(address="198.51.100.1")
-    assert redeem(robin, issued.passcode, client=elsewhere)
-    assert redeem(robin, issued.passcode, at=NOW + refused.retry_after)
+    assert redeem(robin, issued.passcode.reveal(), client=elsewhere)
+    assert redeem(robin, issued.passcode.reveal(), at=NOW + refused.retry_after)
 
 
 def test_redeem__a_success_takes_back_its_own_attempt_only(robin: Any, issue: Issue, hasher: Any) -> None:
@@ -506,7 +507,7 @@ def test_redeem__a_success_takes_back_its_own_attempt_only(robin: Any, issue: Is
     for _ in range(9):
         refusal(robin, WRONG)
     for _ in range(20):
-        redeem(robin, issued.passcode)
+        redeem(robin, issued.passcode.reveal())
     assert type(refusal(robin, WRONG)) is PasscodeNotAccepted
     assert type(refusal(robin, WRONG)) is TooManyAttempts
     for number in range(90):
@@ -571,11 +572,11 @@ def test_sign_in_with_pass__too_many_attempts_are_429_with_an_honest_retry_after
     for _ in range(10):
         assert sign_in_with_pass(robin.upn, WRONG).status_code == 200
     hasher.computed.clear()
-    response = sign_in_with_pass(robin.upn, issued.passcode)
+    response = sign_in_with_pass(robin.upn, issued.passcode.reveal())
     assert response.status_code == 429
     assert hasher.computed == []
     after = timezone.now() + timedelta(seconds=int(response.headers["Retry-After"]))
-    assert redeem(robin, issued.passcode, at=after)
+    assert redeem(robin, issued.passcode.reveal(), at=after)
 
 
 class BrokenDirectory(Hooks):
@@ -758,11 +759,11 @@ def test_redeem__a_hundred_consecutive_failures_kill_the_pass_until_reissued(
         at = NOW + (number // 10) * 12 * MINUTE
         assert type(refusal(robin, guess, at=at, client=Client())) is PasscodeNotAccepted
     later = NOW + 3 * HOUR
-    refused = refusal(robin, issued.passcode, at=later)
+    refused = refusal(robin, issued.passcode.reveal(), at=later)
     assert isinstance(refused, PassNotUsable)
     assert refused.reason is UsabilityReason.DISABLED_BY_POLICY
     reissued = issue(robin, now=later)
-    assert redeem(robin, reissued.passcode, at=later)
+    assert redeem(robin, reissued.passcode.reveal(), at=later)
 
 
 def test_redeem__only_consecutive_failures_count(robin: Any, issue: Issue, hasher: Any) -> None:
@@ -770,7 +771,7 @@ def test_redeem__only_consecutive_failures_count(robin: Any, issue: Issue, hashe
     TemporaryAccessPass.objects.update(failed_attempts=98)
     refusal(robin, near_miss(robin))
     assert held_by(robin).failed_attempts == 99
-    redeem(robin, issued.passcode)
+    redeem(robin, issued.passcode.reveal())
     assert held_by(robin).failed_attempts == 0
 
 
@@ -794,14 +795,14 @@ def test_redeem__revoked_while_hashing_is_refused(robin: Any, admin: Any, issue:
     issued = issue(robin, now=NOW)
     held = issued.temporary_access_pass
     hasher.meanwhile = lambda: revoke_pass(actor=admin, temporary_access_pass=held, now=NOW)
-    assert type(refusal(robin, issued.passcode)) is PasscodeNotAccepted
+    assert type(refusal(robin, issued.passcode.reveal())) is PasscodeNotAccepted
     assert not SignIn.objects.exists()
 
 
 def test_redeem__replaced_while_hashing_is_refused(robin: Any, issue: Issue, hasher: Any) -> None:
     issued = issue(robin, now=NOW)
     hasher.meanwhile = lambda: issue(robin, now=NOW)
-    assert type(refusal(robin, issued.passcode)) is PasscodeNotAccepted
+    assert type(refusal(robin, issued.passcode.reveal())) is PasscodeNotAccepted
     assert not SignIn.objects.exists()
     assert held_by(robin).redemption_count == 0
 
@@ -809,17 +810,17 @@ def test_redeem__replaced_while_hashing_is_refused(robin: Any, issue: Issue, has
 def test_redeem__changed_while_hashing_is_refused(robin: Any, issue: Issue, hasher: Any) -> None:
     """The very hash that was verified is part of the decision, not merely the pass that it was read from."""
     issued = issue(robin, now=NOW)
-    another = hash_passcode(KNOWN, hasher=hasher())
+    another = hash_passcode(Secret(KNOWN), hasher=hasher())
     hasher.meanwhile = lambda: TemporaryAccessPass.objects.update(passcode_hash=another)
-    assert type(refusal(robin, issued.passcode)) is PasscodeNotAccepted
+    assert type(refusal(robin, issued.passcode.reveal())) is PasscodeNotAccepted
     assert held_by(robin).redemption_count == 0
 
 
 def test_redeem__used_while_hashing_is_refused(robin: Any, issue: Issue, hasher: Any) -> None:
     """Peer failure 1, one after the other: `test_redeem_concurrency` has them at once."""
     issued = issue(robin, now=NOW, is_usable_once=True)
-    hasher.meanwhile = lambda: redeem(robin, issued.passcode)
-    refused = refusal(robin, issued.passcode)
+    hasher.meanwhile = lambda: redeem(robin, issued.passcode.reveal())
+    refused = refusal(robin, issued.passcode.reveal())
     assert isinstance(refused, PassNotUsable)
     assert refused.reason is UsabilityReason.ONE_TIME_USED
     assert SignIn.objects.count() == 1
@@ -837,7 +838,7 @@ def test_redeem__forbidden_while_hashing_opens_nothing(
         "user deactivated": lambda: type(robin).objects.filter(pk=robin.pk).update(is_active=False),
     }[how]
     try:
-        sign_in = redeem(robin, issued.passcode)
+        sign_in = redeem(robin, issued.passcode.reveal())
     except RedemptionRefused:
         return
     found = find_sign_in(sign_in.pk)
@@ -855,7 +856,7 @@ def test_sign_in_with_pass__costs_at_most_fourteen_statements(
     issued = issue(robin, is_usable_once=True)
     hasher.computed.clear()
     with statements() as executed:
-        assert sign_in_with_pass(robin.upn, issued.passcode, Browser()).status_code == 302
+        assert sign_in_with_pass(robin.upn, issued.passcode.reveal(), Browser()).status_code == 302
     assert sorted(what(sql) for sql in executed) == [
         "INSERT django_session",
         "INSERT tap_provider_attemptcounter",  # counted, and judged by the sum
@@ -884,7 +885,7 @@ def test_sign_in_with_pass__get_and_head_spend_nothing(robin: Any, issue: Issue,
     """Issue 2, row "GET on anything that spends". Peer failure 2: mail scanners follow links."""
     issued = issue(robin, is_usable_once=True)
     for method in (client.get, client.head):
-        assert method(PAGE, {"upn": robin.upn, "passcode": issued.passcode}).status_code == 200
+        assert method(PAGE, {"upn": robin.upn, "passcode": issued.passcode.reveal()}).status_code == 200
     assert held_by(robin).redemption_count == 0
     assert not SignIn.objects.exists()
 
@@ -897,7 +898,7 @@ def test_redeem__a_refusal_is_told_to_django_without_the_passcode(
 ) -> None:
     """Peer failure 19: `user_login_failed` reaches every receiver of the site."""
     issued = issue(robin, is_usable_once=True)
-    sign_in_with_pass(robin.upn, issued.passcode)
+    sign_in_with_pass(robin.upn, issued.passcode.reveal())
     told: list[dict[str, Any]] = []
 
     def note(sender: Any, credentials: dict[str, Any], request: Any, **kwargs: Any) -> None:
@@ -906,7 +907,7 @@ def test_redeem__a_refusal_is_told_to_django_without_the_passcode(
     user_login_failed.connect(note)
     try:
         sign_in_with_pass(robin.upn, WRONG)
-        sign_in_with_pass(robin.upn, issued.passcode)
+        sign_in_with_pass(robin.upn, issued.passcode.reveal())
     finally:
         user_login_failed.disconnect(note)
     assert told == [{"upn": robin.upn, "tap_secret": "*" * 20}] * 2
@@ -939,10 +940,10 @@ def test_redeem__error_reports_do_not_show_the_passcode(
         settings.TAP_PROVIDER_HOOKS = "tests.test_redeem.BrokenDirectory"
     hasher.meanwhile = fail
     shown = {"the verb": report_of_verb, "the backend": report_of_backend, "the page": report_of_page}[entrance](
-        robin.upn, issued.passcode, client
+        robin.upn, issued.passcode.reveal(), client
     )
     assert "ConnectionError" in shown
-    assert issued.passcode not in shown
+    assert issued.passcode.reveal() not in shown
 
 
 def report_of_verb(upn: str, passcode: str, client: Browser) -> str:

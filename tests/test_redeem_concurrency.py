@@ -77,7 +77,7 @@ def assert_spent_once() -> None:
 def test_redeem__of_32_at_once_exactly_one_spends_a_one_time_pass(robin: Any, issue: Issue, aliases: None) -> None:
     """The whole verb, with the real hash; by aliases, so that the throttle keeps nobody from the race."""
     issued = issue(robin, now=NOW, is_usable_once=True)
-    outcomes = all_at_once(*[partial(redeem, issued.passcode, number=number) for number in range(MANY)])
+    outcomes = all_at_once(*[partial(redeem, issued.passcode.reveal(), number=number) for number in range(MANY)])
     assert kinds(outcomes) == {"SignIn": 1, "PassNotUsable": MANY - 1}, outcomes
     reasons = {outcome.reason for outcome in outcomes if isinstance(outcome, PassNotUsable)}
     assert reasons == {UsabilityReason.ONE_TIME_USED}
@@ -99,7 +99,7 @@ def test_redeem__of_32_at_once_by_one_upn_exactly_one_wins(
     """As somebody who was handed a one-time pass would race for it: throttled, and yet one gets through."""
     issued = issue(robin, now=NOW, is_usable_once=True)
     hasher.computed.clear()
-    outcomes = all_at_once(*[partial(redeem, issued.passcode)] * MANY)
+    outcomes = all_at_once(*[partial(redeem, issued.passcode.reveal())] * MANY)
     assert kinds(outcomes)["SignIn"] == 1, kinds(outcomes)
     assert set(kinds(outcomes)) <= {"SignIn", "PassNotUsable", "TooManyAttempts"}, outcomes
     assert len(hasher.computed) <= MOST_BY_UPN + 1  # the winner's attempt is taken back
@@ -110,7 +110,7 @@ def test_sign_in_with_pass__of_32_posts_at_once_exactly_one_wins(robin: Any, iss
     issued = issue(robin, is_usable_once=True)
 
     def post() -> int:
-        typed = {"upn": robin.upn, "passcode": issued.passcode}
+        typed = {"upn": robin.upn, "passcode": issued.passcode.reveal()}
         return Browser().post("/account/sign-in/pass/", typed).status_code
 
     outcomes = Counter(all_at_once(*[post] * MANY))
@@ -121,7 +121,7 @@ def test_sign_in_with_pass__of_32_posts_at_once_exactly_one_wins(robin: Any, iss
 
 def test_redeem__of_many_at_once_all_use_a_multi_use_pass(robin: Any, issue: Issue, aliases: None, hasher: Any) -> None:
     issued = issue(robin, now=NOW, is_usable_once=False)
-    outcomes = all_at_once(*[partial(redeem, issued.passcode, number=number) for number in range(16)])
+    outcomes = all_at_once(*[partial(redeem, issued.passcode.reveal(), number=number) for number in range(16)])
     assert kinds(outcomes) == {"SignIn": 16}, outcomes
     assert TemporaryAccessPass.objects.get().redemption_count == 16
     assert SignIn.objects.count() == 16
@@ -136,7 +136,7 @@ def test_redeem__of_many_people_from_one_address_all_get_in(make_user: MakeUser,
         partial(
             redeem_pass,
             upn=issued.temporary_access_pass.user.upn,
-            passcode=issued.passcode,
+            passcode=issued.passcode.reveal(),
             client=client,
             now=NOW,
         )
@@ -221,7 +221,7 @@ def test_redeem__while_the_pass_is_replaced(
     """Peer failure 15: whoever comes first, what the old pass opened does not survive."""
     issued = issue(robin, now=NOW)
     replace = partial(issue_pass, actor=admin, user=robin, now=NOW)
-    outcomes = race(issued.passcode, replace)
+    outcomes = race(issued.passcode.reveal(), replace)
     assert kinds(outcomes) == {"IssuedPass": 1}, outcomes
     assert TemporaryAccessPass.objects.get() == outcomes[0].temporary_access_pass
     assert not SignIn.objects.not_ended().exists()
@@ -235,7 +235,7 @@ def test_redeem__while_the_pass_is_revoked(
     """Peer failure 15."""
     issued = issue(robin, now=NOW)
     revoke = partial(revoke_pass, actor=admin, temporary_access_pass=issued.temporary_access_pass, now=NOW)
-    assert race(issued.passcode, revoke) == [None]
+    assert race(issued.passcode.reveal(), revoke) == [None]
     assert not SignIn.objects.not_ended().exists()
     assert_nothing_is_left_open()
 
@@ -246,7 +246,7 @@ def test_redeem__while_the_policy_is_turned_off(
 ) -> None:
     """A redemption that read the policy before it changed may still be accepted, but opens nothing."""
     issued = issue(robin, now=NOW)
-    outcomes = race(issued.passcode, partial(change_policy, actor=admin, now=NOW, enabled=False))
+    outcomes = race(issued.passcode.reveal(), partial(change_policy, actor=admin, now=NOW, enabled=False))
     assert kinds(outcomes) == {"TemporaryAccessPassPolicy": 1}, outcomes
     for sign_in in SignIn.objects.all():
         found = find_sign_in(sign_in.pk)
@@ -262,7 +262,7 @@ def test_redeem__while_the_holder_is_signed_in_elsewhere_and_everything_happens(
         issued = issue(robin, now=NOW)
         held = issued.temporary_access_pass
         outcomes = all_at_once(
-            *[partial(redeem, issued.passcode, number=number) for number in range(6)],
+            *[partial(redeem, issued.passcode.reveal(), number=number) for number in range(6)],
             *[partial(redeem, WRONG, number=number) for number in range(6, 10)],
             *[partial(issue_pass, actor=admin, user=robin, now=NOW) for _ in range(2)],
             partial(revoke_pass, actor=admin, temporary_access_pass=held, now=NOW),

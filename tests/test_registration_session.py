@@ -99,13 +99,13 @@ def test_deadline_for__expiry_of_the_pass_sooner_for_a_one_time_pass(
     change_policy(actor=admin, now=NOW, registration_window_minutes=window)
     issued = issue(robin, now=NOW, is_usable_once=is_usable_once, lifetime=lifetime)
     assert deadline_for(issued.temporary_access_pass, resolve_policy(robin), now=signed_in_at) == deadline
-    assert redeem(robin, issued.passcode, at=signed_in_at).deadline == deadline
+    assert redeem(robin, issued.passcode.reveal(), at=signed_in_at).deadline == deadline
 
 
 def test_redeem__a_second_sign_in_restarts_the_freshness_clock(robin: Any, issue: Issue) -> None:
     issued = issue(robin, now=NOW, is_usable_once=False)
-    first = redeem(robin, issued.passcode)
-    second = redeem(robin, issued.passcode, at=NOW + 30 * MINUTE)
+    first = redeem(robin, issued.passcode.reveal())
+    second = redeem(robin, issued.passcode.reveal(), at=NOW + 30 * MINUTE)
     assert (first.authenticated_at, second.authenticated_at) == (NOW, NOW + 30 * MINUTE)
     assert first.deadline == second.deadline == NOW + HOUR
 
@@ -114,7 +114,7 @@ def test_redeem__a_second_sign_in_restarts_the_freshness_clock(robin: Any, issue
 
 
 def test_why_over__it_lives_until_its_deadline(robin: Any, issue: Issue) -> None:
-    sign_in = found(redeem(robin, issue(robin, now=NOW).passcode))
+    sign_in = found(redeem(robin, issue(robin, now=NOW).passcode.reveal()))
     assert why_over(sign_in, now=NOW) is None
     assert why_over(sign_in, now=NOW + HOUR - SECOND) is None
     assert why_over(sign_in, now=NOW + HOUR) is Reason.DEADLINE
@@ -122,13 +122,13 @@ def test_why_over__it_lives_until_its_deadline(robin: Any, issue: Issue) -> None
 
 
 def test_why_over__of_a_one_time_pass_after_ten_minutes(robin: Any, issue: Issue) -> None:
-    sign_in = found(redeem(robin, issue(robin, now=NOW, is_usable_once=True).passcode))
+    sign_in = found(redeem(robin, issue(robin, now=NOW, is_usable_once=True).passcode.reveal()))
     assert why_over(sign_in, now=NOW + 10 * MINUTE - SECOND) is None
     assert why_over(sign_in, now=NOW + 10 * MINUTE) is Reason.DEADLINE
 
 
 def test_why_over__costs_one_query(robin: Any, issue: Issue, django_assert_num_queries: Any) -> None:
-    sign_in = found(redeem(robin, issue(robin, now=NOW).passcode))
+    sign_in = found(redeem(robin, issue(robin, now=NOW).passcode.reveal()))
     with django_assert_num_queries(1):
         why_over(sign_in, now=NOW)
 
@@ -248,7 +248,7 @@ def test_why_over__tells_why(
 ) -> None:
     """Computed from the facts whenever it is asked (peer failure 9)."""
     now = timezone.now()
-    sign_in = redeem(robin, issue(robin, now=now).passcode, at=now)
+    sign_in = redeem(robin, issue(robin, now=now).passcode.reveal(), at=now)
     happens(robin, admin)
     assert why_over(found(sign_in), now=timezone.now()) is reason
 
@@ -257,7 +257,7 @@ def test_registration_session__of_a_one_time_pass_survives_a_one_time_policy(
     robin: Any, admin: Any, issue: Issue, client: Browser, sign_in_with_pass: Callable[..., Any]
 ) -> None:
     issued = issue(robin, is_usable_once=True)
-    sign_in_with_pass(robin.upn, issued.passcode)
+    sign_in_with_pass(robin.upn, issued.passcode.reveal())
     one_time_only(robin, admin)
     assert client.get(SECURITY_INFO).status_code == 200
 
@@ -285,7 +285,9 @@ def test_begin__flushes_whatever_the_session_was(
     request.session.save()
     before, token = request.session.session_key, get_token(request)
 
-    sign_in = sign_in_with_pass(request, upn=robin.upn, passcode=issue(robin, now=NOW).passcode, now=NOW + MINUTE)
+    sign_in = sign_in_with_pass(
+        request, upn=robin.upn, passcode=issue(robin, now=NOW).passcode.reveal(), now=NOW + MINUTE
+    )
     assert set(request.session.keys()) == {SESSION_KEY, "_session_expiry"}
     assert request.session[SESSION_KEY] == str(sign_in.pk)
     assert request.session.session_key != before
@@ -306,7 +308,7 @@ def test_begin__is_not_reached_by_a_refused_passcode(robin: Any, issue: Issue, r
 
 def test_begin__the_session_expires_soon_after_the_sign_in(robin: Any, issue: Issue, request_: HttpRequest) -> None:
     issued = issue(robin, now=NOW, is_usable_once=True)
-    sign_in = sign_in_with_pass(request_, upn=robin.upn, passcode=issued.passcode, now=NOW + 55 * MINUTE)
+    sign_in = sign_in_with_pass(request_, upn=robin.upn, passcode=issued.passcode.reveal(), now=NOW + 55 * MINUTE)
     assert sign_in.deadline == NOW + HOUR
     assert request_.session.get_expiry_age() == 300 + 600  # so that who comes too late is told
     assert sign_in_of_session(request_) == sign_in
@@ -319,7 +321,7 @@ def test_begin__at_the_last_moment_does_not_open_a_browser_session(
     """Django reads an expiry of 0 as "until the browser closes", which may be never."""
     issued = issue(robin, now=NOW)
     at = NOW + HOUR - timedelta(milliseconds=1)
-    sign_in_with_pass(request_, upn=robin.upn, passcode=issued.passcode, now=at)
+    sign_in_with_pass(request_, upn=robin.upn, passcode=issued.passcode.reveal(), now=at)
     assert not request_.session.get_expire_at_browser_close()
 
 
@@ -327,13 +329,13 @@ def test_begin__at_the_last_moment_does_not_open_a_browser_session(
 
 
 def test_current__is_the_live_sign_in(robin: Any, issue: Issue, request_: HttpRequest) -> None:
-    sign_in = sign_in_with_pass(request_, upn=robin.upn, passcode=issue(robin, now=NOW).passcode, now=NOW)
+    sign_in = sign_in_with_pass(request_, upn=robin.upn, passcode=issue(robin, now=NOW).passcode.reveal(), now=NOW)
     assert current(request_, now=NOW + MINUTE) == sign_in
     assert current(with_session(RequestFactory().get("/"), request_.session), now=NOW + MINUTE) == sign_in
 
 
 def test_current__ends_and_forgets_what_has_died(robin: Any, issue: Issue, request_: HttpRequest) -> None:
-    sign_in_with_pass(request_, upn=robin.upn, passcode=issue(robin, now=NOW).passcode, now=NOW)
+    sign_in_with_pass(request_, upn=robin.upn, passcode=issue(robin, now=NOW).passcode.reveal(), now=NOW)
     assert current(request_, now=NOW + HOUR) is None
     assert SESSION_KEY not in request_.session
     ended = SignIn.objects.get()
@@ -343,7 +345,7 @@ def test_current__ends_and_forgets_what_has_died(robin: Any, issue: Issue, reque
 def test_is_live__ends_what_has_died_once(robin: Any, issue: Issue) -> None:
     """Relying parties are told of an ending, not of a deadline that has merely passed."""
     issued = issue(robin, now=NOW)
-    sign_in = find_sign_in(redeem_pass(upn=robin.upn, passcode=issued.passcode, client=Client(), now=NOW).pk)
+    sign_in = find_sign_in(redeem_pass(upn=robin.upn, passcode=issued.passcode.reveal(), client=Client(), now=NOW).pk)
     assert sign_in is not None
     assert is_live(sign_in, now=NOW)
     assert sign_in.ended_at is None
@@ -363,7 +365,7 @@ def test_current__is_none_for_everybody_else(robin: Any, request_: HttpRequest) 
 
 
 def test_end__ends_the_sign_in_and_forgets_the_session(robin: Any, issue: Issue, request_: HttpRequest) -> None:
-    sign_in_with_pass(request_, upn=robin.upn, passcode=issue(robin, now=NOW).passcode, now=NOW)
+    sign_in_with_pass(request_, upn=robin.upn, passcode=issue(robin, now=NOW).passcode.reveal(), now=NOW)
     end(request_, reason=Reason.FINISHED, now=NOW + MINUTE)
     assert SignIn.objects.get().ended_reason == Reason.FINISHED
     assert dict(request_.session.items()) == {}

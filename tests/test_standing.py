@@ -90,12 +90,12 @@ def test_redeem__a_pass_does_not_open_what_was_raised_above_its_administrator(
     """Whoever issued it knows the passcode."""
     raise_to(robin, **flags)
     with pytest.raises(PassNotUsable) as refused:
-        redeem(robin, by_clerk.passcode)
+        redeem(robin, by_clerk.passcode.reveal())
     assert refused.value.reason is UsabilityReason.DISABLED_BY_POLICY
     with pytest.raises(PasscodeNotAccepted):  # and strangers learn nothing of it
         redeem(robin, "00000000")
     raise_to(robin, **dict.fromkeys(flags, False))
-    assert redeem(robin, by_clerk.passcode).user == robin
+    assert redeem(robin, by_clerk.passcode.reveal()).user == robin
 
 
 @RAISES
@@ -106,9 +106,9 @@ def test_redeem__staff_reach_staff_and_no_superuser(
     raise_to(robin, **flags)
     if "is_superuser" in flags:
         with pytest.raises(PassNotUsable):
-            redeem(robin, issued.passcode)
+            redeem(robin, issued.passcode.reveal())
     else:
-        assert redeem(robin, issued.passcode).user == robin
+        assert redeem(robin, issued.passcode.reveal()).user == robin
 
 
 @pytest.mark.parametrize("who", ["superuser", "privileged"])
@@ -119,7 +119,7 @@ def test_redeem__whoever_may_issue_for_anybody_is_not_hindered(
     actor = admin if who == "superuser" else grant(clerk, "issue_privileged_pass")
     issued = issue_pass(actor=actor, user=robin, now=NOW)
     raise_to(robin, **flags)
-    read = find_sign_in(redeem(robin, issued.passcode).pk)
+    read = find_sign_in(redeem(robin, issued.passcode.reveal()).pk)
     assert read is not None
     assert why_over(read, now=NOW + MINUTE) is None
 
@@ -128,7 +128,7 @@ def test_redeem__whoever_may_issue_for_anybody_is_not_hindered(
 def test_why_over__nor_does_what_it_opened_outlive_the_raise(
     flags: dict[str, bool], by_clerk: IssuedPass, robin: Any
 ) -> None:
-    opened = redeem(robin, by_clerk.passcode)
+    opened = redeem(robin, by_clerk.passcode.reveal())
     raise_to(robin, **flags)
     read = find_sign_in(opened.pk)
     assert read is not None
@@ -139,7 +139,7 @@ def test_change_policy__ends_what_a_raise_has_closed_and_nothing_else(
     by_clerk: IssuedPass, robin: Any, admin: Any, make_user: MakeUser, issue: Any
 ) -> None:
     quinn = make_user("quinn")
-    raised, other = redeem(robin, by_clerk.passcode), redeem(quinn, issue(quinn, now=NOW).passcode)
+    raised, other = redeem(robin, by_clerk.passcode.reveal()), redeem(quinn, issue(quinn, now=NOW).passcode.reveal())
     raise_to(robin, is_staff=True)
     change_policy(actor=admin, now=NOW + MINUTE, passcode_length=9)
     ended = {sign_in.pk: sign_in.ended_reason for sign_in in SignIn.objects.all()}

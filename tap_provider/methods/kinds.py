@@ -93,7 +93,7 @@ class RegistrationPage:
 
     template_name: str
     form: forms.Form
-    context: dict[str, Any] = field(default_factory=dict)
+    context: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
 class MethodKind(ABC):

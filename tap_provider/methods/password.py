@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import get_user_model, update_session_auth_hash
 from django.contrib.auth.forms import SetPasswordForm
-from django.contrib.auth.password_validation import password_changed
+from django.contrib.auth.password_validation import password_changed, validate_password
+from django.core.exceptions import ValidationError
+from django.forms import PasswordInput
 from django.utils.translation import gettext_lazy as _
 
 from ..exceptions import MethodNotVerified, RegistrationNotAllowed
 from ..sign_in import sign_in_of_user
+from .inputs import SecretField
 from .kinds import Factor, Method, MethodKind, RegistrationPage, UsedMethod
 
 if TYPE_CHECKING:
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
 
     from ..models import SignIn
+    from ..secret import Secret
 
 PENDING_KEY = "tap_provider_password"
 
@@ -29,12 +33,33 @@ USED_PASSWORD = UsedMethod(kind="password", amr=("pwd",), factors=frozenset({Fac
 
 
 class NewPasswordForm(SetPasswordForm):  # type: ignore[type-arg]  # generic in the stubs only
-    """Django's own, which hashes as it checks: before the transaction in which the hash is stored."""
+    """Django's own, with fields that wrap. It hashes as it checks: before the transaction that stores the hash."""
+
+    new_password1 = SecretField(
+        label=SetPasswordForm.base_fields["new_password1"].label,
+        strip=False,
+        widget=PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text=SetPasswordForm.base_fields["new_password1"].help_text,
+    )
+    new_password2 = SecretField(
+        label=SetPasswordForm.base_fields["new_password2"].label,
+        strip=False,
+        widget=PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text=SetPasswordForm.base_fields["new_password2"].help_text,
+    )
+
+    def validate_password_for_user(self, user: Any, password_field_name: str = "new_password2") -> None:  # noqa: S107 a name
+        password: Secret | None = self.cleaned_data.get(password_field_name)
+        if password:
+            try:
+                validate_password(password.reveal(), user)
+            except ValidationError as error:
+                self.add_error(password_field_name, error)
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         if not self.errors:
-            self.user.set_password(cleaned["new_password2"])
+            self.user.set_password(cleaned["new_password2"].reveal())
         return cleaned
 
 
@@ -92,7 +117,7 @@ class PasswordKind(MethodKind):
             raise RegistrationNotAllowed(reason, code="not_by_this_kind")
         current.password = page.form.user.password  # type: ignore[attr-defined]
         current.save(update_fields=["password"])
-        password_changed(page.form.cleaned_data["new_password2"], current)  # as Django tells its validators
+        password_changed(page.form.cleaned_data["new_password2"].reveal(), current)  # as Django tells its validators
         del request.session[PENDING_KEY]
         if sign_in is not None and not sign_in.is_registration_only:
             update_session_auth_hash(request, current)

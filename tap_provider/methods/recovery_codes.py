@@ -34,9 +34,10 @@ from ..hooks import get_hooks
 from ..models import RecoveryCode, SignIn
 from ..passcode import fold_passcode, generate_passcode, group_passcode, hash_alike
 from ..policy import resolve_policy
+from ..secret import Secret
 from ..sign_in import Client, hold_user, sign_in_of_user
 from ..throttle import account_of, count_attempt
-from .inputs import CodeInput
+from .inputs import CodeInput, SecretField
 from .kinds import Factor, Method, MethodKind, UsedMethod
 from .password import USED_PASSWORD
 from .registration import guard_kind, guard_offered, guard_registration, record_registration
@@ -62,13 +63,13 @@ ID = "recovery_codes"  # a user has one set
 
 @dataclass(frozen=True)
 class NewCodes:
-    """The codes just made: the only moment at which the clear text exists. They are not in the `repr`."""
+    """The codes just made: the only moment at which the clear text exists. `reveal()` of each shows it."""
 
     made_at: datetime
-    codes: tuple[str, ...] = field(repr=False)
+    codes: tuple[Secret, ...] = field(repr=False)
 
     @property
-    def for_reading(self) -> list[str]:
+    def for_reading(self) -> list[Secret]:
         """The codes in groups of four."""
         return [group_passcode(code) for code in self.codes]
 
@@ -87,7 +88,7 @@ class CodesLeft(Method):
 class RecoveryCodeForm(forms.Form):
     """Checks the shape; `spend_code` alone spends."""
 
-    code = forms.CharField(
+    code = SecretField(
         label=_("Recovery code"),
         help_text=_("One that you have not used yet. Capital or small letters, with or without dashes."),
         strip=False,
@@ -101,7 +102,7 @@ class RecoveryCodeForm(forms.Form):
         ),
     )
 
-    def clean_code(self) -> str:
+    def clean_code(self) -> Secret:
         code = _fold(self.cleaned_data["code"])
         if not code:
             raise forms.ValidationError(_("Enter the sixteen letters and digits of one of your codes."), code="invalid")
@@ -180,7 +181,7 @@ def make_codes(*, sign_in: SignIn, now: datetime, address: str | None) -> NewCod
     new = NewCodes(made_at=now, codes=tuple(generate_passcode(SYMBOLS) for _number in range(COUNT)))
     hasher = settings.passcode_hasher
     salt = hasher.salt()
-    hashes = [hasher.encode(code, salt) for code in new.codes]
+    hashes = [hasher.encode(code.reveal(), salt) for code in new.codes]
     with transaction.atomic():
         hold_user(user)  # two sets made at once are made one after the other, or both would stay
         old = RecoveryCode.objects.filter(user=user)
@@ -196,11 +197,12 @@ def make_codes(*, sign_in: SignIn, now: datetime, address: str | None) -> NewCod
 
 
 @sensitive_variables()
-def spend_code(*, user: Any, typed: str, now: datetime) -> bool:
+def spend_code(*, user: Any, typed: str | Secret, now: datetime) -> bool:
     """Use up this code if it is an unused one of the user's, and tell whether it was, at the price of exactly one hash.
 
     One conditional UPDATE spends, and its row count decides: of simultaneous uses at most one wins.
     """
+    typed = Secret.of(typed)
     any_of_the_set = _codes_of(user).values_list("code_hash", flat=True).first()
     code_hash = hash_alike(_fold(typed), any_of_the_set, hasher=settings.passcode_hasher)
     return RecoveryCode.objects.filter(user=user, code_hash=code_hash, used_at=None).update(used_at=now) == 1
@@ -211,9 +213,9 @@ def _codes_of(user: Any) -> QuerySet[RecoveryCode]:
     return RecoveryCode.objects.filter(user=user, code_hash__startswith=f"{settings.passcode_hasher.algorithm}$")
 
 
-def _fold(typed: str) -> str:
+def _fold(typed: Secret) -> Secret:
     code = fold_passcode(typed)
-    return code if len(code) == SYMBOLS else ""
+    return code if len(code.reveal()) == SYMBOLS else Secret("")
 
 
 @page
@@ -241,9 +243,13 @@ def show_new_codes(request: HttpRequest) -> HttpResponse:
         return _to("security_info", notice="too_many", **travelling)
     upn = get_hooks().get_upn(current.user)
     context = {"codes": new.for_reading, "made_at": new.made_at, "upn": upn, "site": site_name(request)}
-    text = render_to_string("tap_provider/methods/recovery_codes.txt", context)
-    context |= {"file": f"data:text/plain;charset=utf-8,{quote(text)}", "next": wanted}
+    context |= {"file": _as_file(context), "next": wanted}
     return render(request, "tap_provider/methods/recovery_codes_made.html", context)
+
+
+def _as_file(context: dict[str, Any]) -> Secret:
+    text = Secret(render_to_string("tap_provider/methods/recovery_codes.txt", context))
+    return Secret(f"data:text/plain;charset=utf-8,{quote(text.reveal())}")
 
 
 def _to(name: str, **query: str) -> HttpResponse:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import unicodedata
 from base64 import b32encode
 from datetime import timedelta
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 import segno
 from django import forms
 from django.conf import settings as django_settings
+from django.core.validators import RegexValidator
 from django.db import transaction
 from django.utils import timezone
 from django.utils.safestring import mark_safe
@@ -24,7 +26,8 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from ..addresses import site_name
 from ..exceptions import MethodNotVerified, SignInRefused
 from ..hooks import get_hooks
-from .inputs import CodeInput
+from ..secret import Secret
+from .inputs import CodeInput, SecretField
 from .kinds import Factor, Method, MethodKind, RegistrationPage, UsedMethod, free_name
 
 if TYPE_CHECKING:
@@ -46,21 +49,22 @@ LONGEST_LABEL = 60
 FAILURES = ("throttling_failure_count", "throttling_failure_timestamp")
 
 
+class TotpField(SecretField):
+    """Six digits, in whatever script they are typed: Japanese and Chinese keyboards have digits of their own."""
+
+    def to_python(self, value: Any) -> str:
+        return "".join(unicodedata.normalize("NFKC", str(super().to_python(value))[:64]).split())
+
+
 class TotpForm(forms.Form):
-    code = forms.RegexField(
+    code = TotpField(
         label=_("Code from the app"),
-        regex=r"^[0-9]{6}$",
+        strip=False,
         max_length=16,
+        validators=[RegexValidator(r"^[0-9]{6}\Z")],
         error_messages={"invalid": _("Enter the six digits that the app shows.")},
         widget=CodeInput(attrs={"inputmode": "numeric", "autocomplete": "one-time-code", "autofocus": True}),
     )
-
-    def __init__(self, data: Any | None = None) -> None:
-        super().__init__({**data.dict(), "code": _digits(data.get("code", ""))} if data is not None else None)
-
-
-def _digits(typed: str) -> str:
-    return "".join(unicodedata.normalize("NFKC", typed[:64]).split())  # as Japanese and Chinese keyboards write them
 
 
 class FirstCodeForm(TotpForm):
@@ -112,15 +116,9 @@ class TotpKind(MethodKind):
         device = TOTPDevice.objects.filter(pk=request.session.get(PENDING_KEY), user=user, confirmed=False).first()
         if device is None:
             return None
-        key = b32encode(device.bin_key).decode().rstrip("=")
+        key = Secret(b32encode(device.bin_key).decode().rstrip("="))
         app_url = _app_url(device, key, request)
-        context = {
-            "qr_code": mark_safe(  # noqa: S308 segno's SVG of our own URL
-                segno.make(app_url, error="m").svg_inline(scale=5, border=4, omitsize=True, title=str(_("QR code")))
-            ),
-            "app_url": app_url,
-            "key": " ".join(key[i : i + 4] for i in range(0, len(key), 4)),
-        }
+        context = {"qr_code": _qr_code(app_url), "app_url": app_url, "key": Secret(" ".join(wrap(key.reveal(), 4)))}
         return RegistrationPage("tap_provider/methods/totp_register.html", FirstCodeForm(data), context)
 
     def complete_registration(
@@ -130,9 +128,7 @@ class TotpKind(MethodKind):
             devices = TOTPDevice.objects.select_for_update().filter(user=user, confirmed=False)
             device = devices.filter(pk=request.session.get(PENDING_KEY)).first()
             locked_for = timedelta() if device is None else _locked_for(device)
-            verified = (
-                device is not None and page.form.is_valid() and device.verify_token(page.form.cleaned_data["code"])
-            )
+            verified = device is not None and page.form.is_valid() and _verifies(device, page.form)
             if device is not None and verified:
                 device.confirmed = True
                 device.save(update_fields=["confirmed"])
@@ -157,7 +153,7 @@ class TotpKind(MethodKind):
                 raise SignInRefused(_say(locked_for), code="locked")
             for device in devices:
                 before = {name: getattr(device, name) for name in FAILURES}
-                if device.verify_token(form.cleaned_data["code"]):
+                if _verifies(device, form):
                     _forgive(tried)
                     user.otp_device = device  # django-otp's receiver of `user_logged_in` wants to know
                     return self.used_device(device)
@@ -165,14 +161,24 @@ class TotpKind(MethodKind):
         return None
 
 
-def _app_url(device: Any, key: str, request: HttpRequest) -> str:
+def _verifies(device: Any, form: forms.Form) -> bool:
+    return bool(device.verify_token(form.cleaned_data["code"].reveal()))
+
+
+def _app_url(device: Any, key: Secret, request: HttpRequest) -> Secret:
     """Return what the app is told: the site, and the UPN as people know it, short enough for a QR code."""
     # As django-otp has it: a text, or a function of the device.
     named = getattr(django_settings, "OTP_TOTP_ISSUER", None)
     issuer = str((named(device) if callable(named) else named) or site_name(request)).replace(":", " ")[:LONGEST_LABEL]
     upn = get_hooks().get_upn(device.user).replace(":", " ")[:LONGEST_LABEL]
-    told = {"secret": key, "algorithm": "SHA1", "digits": device.digits, "period": device.step, "issuer": issuer}
-    return f"otpauth://totp/{quote(issuer)}:{quote(upn)}?{urlencode(told, quote_via=quote)}"
+    told = {"algorithm": "SHA1", "digits": device.digits, "period": device.step, "issuer": issuer}
+    label = f"{quote(issuer)}:{quote(upn)}"
+    return Secret(f"otpauth://totp/{label}?secret={key.reveal()}&{urlencode(told, quote_via=quote)}")
+
+
+def _qr_code(app_url: Secret) -> Secret:
+    drawn = segno.make(app_url.reveal(), error="m").svg_inline
+    return Secret(mark_safe(drawn(scale=5, border=4, omitsize=True, title=str(_("QR code")))))  # noqa: S308 ours
 
 
 def _locked_for(device: Any) -> timedelta:

@@ -21,6 +21,7 @@ from .. import audit
 from ..exceptions import AmbiguousUpn, SignInRefused, TooManyAttempts
 from ..hooks import NOBODY, clean_upn, find_user
 from ..models import AuditEvent
+from ..secret import Secret
 from ..sign_in import Client
 from ..throttle import Attempt, account_of, count_attempt, take_back
 from .full_session import PENDING_KEY, session_hash, sign_in
@@ -39,11 +40,12 @@ TOKEN_BACKEND = "oauth2_provider.backends.OAuth2Backend"  # noqa: S105 a path; w
 
 
 @sensitive_variables()
-def sign_in_with_password(request: HttpRequest, *, upn: str, password: str, now: datetime) -> bool:
+def sign_in_with_password(request: HttpRequest, *, upn: str, password: str | Secret, now: datetime) -> bool:
     """Check UPN and password. True: signed in. False: the password was right, a second factor is awaited.
 
     Raises TooManyAttempts before anything is hashed, or SignInRefused.
     """
+    password = Secret.of(password)
     named, typed = _whom(upn), clean_upn(upn) or upn[:256]
     attempt = count_attempt(purpose="password", upn=typed, address=Client.of(request).address, now=now)
     at_account = _count_at_account(named, typed=typed, now=now)
@@ -51,7 +53,7 @@ def sign_in_with_password(request: HttpRequest, *, upn: str, password: str, now:
     # account that was guessed at too often is tried as well, and refused whatever comes of it.
     username = (clean_upn(upn) or NOBODY) if named is None else named.get_username()
     try:
-        user = authenticate(request, username=username, password=password)
+        user = authenticate(request, username=username, password=password.reveal())
     except ValueError:  # a lone surrogate, which no hasher can encode
         user = None
     if user is None or at_account is None or _is_by_token(user.backend):

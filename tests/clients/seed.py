@@ -46,7 +46,7 @@ def people(*, now: datetime) -> list[dict[str, Any]]:
         users.filter(pk=user.pk).update(password=hashed)
         issued = issue_pass(actor=administrator, user=user, now=now, lifetime=LIFETIME, is_usable_once=False)
         deadline = int(issued.temporary_access_pass.expires_at.timestamp())
-        made.append({"upn": upn, "password": PASSWORD, "passcode": issued.passcode, "pass_ends": deadline})
+        made.append({"upn": upn, "password": PASSWORD, "passcode": issued.passcode.reveal(), "pass_ends": deadline})
     return made
 
 

@@ -200,7 +200,7 @@ def test_record_login__again_after_the_sign_in_ended_is_a_new_one(client: Client
 
 
 def test_renew_sign_in__renews_neither_what_has_ended_nor_what_a_pass_opened(robin: Any, issue: Any) -> None:
-    by_pass = redeem_pass(upn=robin.upn, passcode=issue(robin, now=NOW).passcode, client=WhereFrom(), now=NOW)
+    by_pass = redeem_pass(upn=robin.upn, passcode=issue(robin, now=NOW).passcode.reveal(), client=WhereFrom(), now=NOW)
     ended = begin_sign_in(
         user=robin,
         methods=["password"],
@@ -302,7 +302,7 @@ def test_sign_in_with_password__without_a_password_nothing_signs_in(client: Clie
 
 
 def test_sign_in_with_password__a_passcode_is_no_password(client: Client, known: Any, issue: Any) -> None:
-    client.post(SIGN_IN, {"upn": known.upn, "password": issue(known).passcode})
+    client.post(SIGN_IN, {"upn": known.upn, "password": issue(known).passcode.reveal()})
     assert SESSION_KEY not in client.session
 
 
@@ -510,7 +510,7 @@ def test_second_step__signing_in_with_a_pass_meanwhile_forgets_it(
     awaiting_client: Client, make_user: Any, issue: Any, sign_in_with_pass: Any, app: TOTPDevice
 ) -> None:
     quinn = make_user("quinn")
-    sign_in_with_pass(quinn.upn, issue(quinn).passcode, awaiting_client)
+    sign_in_with_pass(quinn.upn, issue(quinn).passcode.reveal(), awaiting_client)
     assert awaiting_client.post(VERIFY, {"code": code_of(app)})["Location"] == "/account/sign-in/"
     assert sign_in_of(awaiting_client).user == quinn
 

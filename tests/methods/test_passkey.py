@@ -117,7 +117,7 @@ def test_register__somebody_elses_passkey_is_refused(
     holder_client: Client, passkey: SoftAuthenticator, make_user: Any, issue: Any, sign_in_with_pass: Any
 ) -> None:
     quinn, browser = make_user("quinn"), Client()
-    sign_in_with_pass(quinn.upn, issue(quinn).passcode, browser)
+    sign_in_with_pass(quinn.upn, issue(quinn).passcode.reveal(), browser)
     assert register_passkey(browser, passkey).status_code == 422
     assert not WebAuthnCredential.objects.filter(user=quinn).exists()
 
@@ -248,7 +248,7 @@ def test_register__the_answer_goes_to_nobody_elses_session(
     # A shared computer: Quinn signs in while Robin's ceremony is still open in another tab.
     answer = SoftAuthenticator().create(post_json(holder_client, BEGIN_REGISTRATION).json())
     quinn = make_user("quinn")
-    sign_in_with_pass(quinn.upn, issue(quinn).passcode, holder_client)
+    sign_in_with_pass(quinn.upn, issue(quinn).passcode.reveal(), holder_client)
     assert post_json(holder_client, COMPLETE_REGISTRATION, answer).status_code == 400
     assert nothing_stored()
 
@@ -680,7 +680,7 @@ def test_sign_in__an_answer_comes_within_the_hour(passkey: SoftAuthenticator) ->
 def sams(make_user: Any, issue: Any) -> SoftAuthenticator:
     """The passkey of somebody else, in the same device."""
     sam, browser, authenticator = make_user("sam"), Client(), SoftAuthenticator()
-    browser.post("/account/sign-in/pass/", {"upn": sam.upn, "passcode": issue(sam).passcode})
+    browser.post("/account/sign-in/pass/", {"upn": sam.upn, "passcode": issue(sam).passcode.reveal()})
     assert register_passkey(browser, authenticator).status_code == 200
     return authenticator
 
@@ -776,7 +776,7 @@ def test_sign_in__does_not_hang_on_a_setting_of_the_librarys(passkey: SoftAuthen
 
 def test_register__a_long_name_is_cut(settings: Any, make_user: Any, issue: Any) -> None:
     kay, browser = make_user("kay", first_name="K" * 150, last_name="Y" * 150), Client()
-    browser.post("/account/sign-in/pass/", {"upn": kay.upn, "passcode": issue(kay).passcode})
+    browser.post("/account/sign-in/pass/", {"upn": kay.upn, "passcode": issue(kay).passcode.reveal()})
     told = post_json(browser, BEGIN_REGISTRATION).json()["user"]
     assert told["name"] == kay.upn
     assert len(told["displayName"]) == 128

@@ -64,7 +64,7 @@ def test_register__a_holder_who_forgot_the_old_password_sets_a_new_one(
     old_session = Client()
     old_session.force_login(robin)
     browser = Client()
-    sign_in_with_pass(robin.upn, issue(robin).passcode, browser)
+    sign_in_with_pass(robin.upn, issue(robin).passcode.reveal(), browser)
     begin(browser)
     browser.post(ADD, GOOD)
     robin.refresh_from_db()

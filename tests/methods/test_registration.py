@@ -67,7 +67,7 @@ def full(robin: Any) -> Any:
 def by_pass(robin: Any, issue: Any) -> SignIn:
     """The sign-in of a registration-only session of Robin's."""
     issued = issue(robin, now=NOW)
-    sign_in = redeem_pass(upn=robin.upn, passcode=issued.passcode, client=WhereFrom(), now=NOW)
+    sign_in = redeem_pass(upn=robin.upn, passcode=issued.passcode.reveal(), client=WhereFrom(), now=NOW)
     found = find_sign_in(sign_in.pk)
     assert found is not None
     return found

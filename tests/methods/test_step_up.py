@@ -179,7 +179,7 @@ def test_step_up__is_for_live_full_sessions(
 ) -> None:
     browser = {"nobody": Client(), "holder": Client()}.get(who, by_password)
     if who == "holder":
-        sign_in_with_pass(robin.upn, issue(robin).passcode, browser)
+        sign_in_with_pass(robin.upn, issue(robin).passcode.reveal(), browser)
     elif who == "ended":
         SignIn.objects.update(ended_at=timezone.now(), ended_reason="signed_out")
     elif who == "deactivated":

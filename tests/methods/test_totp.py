@@ -22,6 +22,7 @@ from tap_provider.issue import revoke_pass
 from tap_provider.methods.totp import PENDING_KEY, TotpForm, TotpKind
 from tap_provider.models import AuditEvent, SignIn
 from tap_provider.policy import change_policy
+from tap_provider.secret import Secret
 from tap_provider.sign_in import SESSION_KEY
 
 from ..conftest import MINUTE
@@ -151,7 +152,7 @@ def test_register__only_the_session_that_began_may_complete(
     pending: TOTPDevice, robin: Any, issue: Any, sign_in_with_pass: Any
 ) -> None:
     other = Client()
-    sign_in_with_pass(robin.upn, issue(robin).passcode, other)
+    sign_in_with_pass(robin.upn, issue(robin).passcode.reveal(), other)
     assert other.post(ADD, {"code": code_of(pending)})["Location"] == "/account/security-info/"
     pending.refresh_from_db()
     assert not pending.confirmed
@@ -432,11 +433,11 @@ def test_register__a_long_name_still_fits_a_qr_code(name: str, settings: Any, ma
     settings.TAP_PROVIDER_HOOKS = f"{__name__}.LongNames"
     LongNames.name = name
     kay, browser = make_user("kay"), Client()
-    browser.post("/account/sign-in/pass/", {"upn": kay.upn, "passcode": issue(kay).passcode})
+    browser.post("/account/sign-in/pass/", {"upn": kay.upn, "passcode": issue(kay).passcode.reveal()})
     browser.post("/account/security-info/add/totp/", {"begin": "1"})
     page = browser.get("/account/security-info/add/totp/")
     assert page.status_code == 200
-    url = urlsplit(page.context["app_url"])
+    url = urlsplit(page.context["app_url"].reveal())
     assert unquote(url.path).count(":") == 1
     assert unquote(url.path).endswith(f":{name.replace(':', ' ')[:60]}")
     assert parse_qs(url.query)["issuer"] == ["tap_provider example"]
@@ -453,7 +454,7 @@ class LongNames(Hooks):
 def test_form__takes_digits_as_keyboards_write_them(typed: str) -> None:
     form = TotpForm(QueryDict(urlencode({"code": typed})))
     assert form.is_valid()
-    assert form.cleaned_data["code"] == "123456"
+    assert form.cleaned_data["code"] == Secret("123456")
 
 
 def test_second_step__people_without_a_upn_are_counted_each_by_themselves(settings: Any, make_user: Any) -> None:
@@ -477,7 +478,7 @@ def test_register__focus_does_not_scroll_the_code_to_scan_away(holder_client: Cl
     shown = holder_client.get("/account/security-info/add/totp/")
     page = shown.content.decode()
     assert "autofocus" not in page
-    assert f'href="{escape(shown.context["app_url"])}"' in page  # for the app on the same phone
+    assert f'href="{escape(shown.context["app_url"].reveal())}"' in page  # for the app on the same phone
     refused = holder_client.post("/account/security-info/add/totp/", {"code": "000000"}).content.decode()
     assert "autofocus" in refused
     assert "000000" not in refused

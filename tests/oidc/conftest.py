@@ -282,7 +282,7 @@ def open_registration(issue: Callable[..., IssuedPass]) -> Callable[..., Client]
 
     def open_for(user: Any, **wishes: Any) -> Client:
         issued, browser = issue(user, **wishes), Client()
-        browser.post("/account/sign-in/pass/", {"upn": user.upn, "passcode": issued.passcode})
+        browser.post("/account/sign-in/pass/", {"upn": user.upn, "passcode": issued.passcode.reveal()})
         assert sign_in_of(browser).is_registration_only
         return browser
 

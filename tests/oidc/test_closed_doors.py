@@ -505,9 +505,9 @@ def test_password_grant__a_passcode_is_no_password(
 
     with toolkit_settings(COMPLIANT_BCP_RFC9700_PASSWORD_GRANT=False):
         for username in (robin.username, robin.upn):
-            for extra in ({}, {"upn": robin.upn, "tap_secret": issued.passcode}):
+            for extra in ({}, {"upn": robin.upn, "tap_secret": issued.passcode.reveal()}):
                 response = party.server.post(
-                    TOKEN, {**body, "username": username, "password": issued.passcode, **extra}
+                    TOKEN, {**body, "username": username, "password": issued.passcode.reveal(), **extra}
                 )
                 assert (response.status_code, response.json()["error"]) == (400, "invalid_grant")
         opened = party.server.post(TOKEN, {**body, "username": kim.username, "password": PASSWORD})

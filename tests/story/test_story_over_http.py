@@ -305,7 +305,7 @@ def test_story__with_an_authenticator_app(
     robin.set_password(PASSWORD)
     robin.save()
     holder, intranet = new_http(), new_party("intranet")
-    passcode = issue(robin, is_usable_once=True, now=timezone.now()).passcode
+    passcode = issue(robin, is_usable_once=True, now=timezone.now()).passcode.reveal()
     security_info = use_pass(holder, f"{provider}/account/sign-in/pass/", robin.upn, passcode)
 
     # 5. They register an authenticator app: a QR code as SVG, and the key as text.

@@ -263,7 +263,7 @@ def test_lost__signs_the_other_browser_out_at_its_next_request(
     laptop = Client()
     assert ceremony(laptop, passkey).status_code == 200
     phone = Client()
-    phone.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": issue(robin).passcode})
+    phone.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": issue(robin).passcode.reveal()})
 
     asked = phone.get(page_of("passkey", key, "lost/"))
     assert "2 sign-ins that were made with it end" in text_of(asked)
@@ -297,7 +297,7 @@ def test_lost__shows_what_came_by_it_and_takes_only_what_is_ticked(
     mine, theirs = WebAuthnCredential.objects.exclude(pk=key.pk).order_by("pk")
     app = TOTPDevice.objects.create(user=robin, name="Phone", confirmed=True)
     phone = Client()
-    phone.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": issue(robin).passcode})
+    phone.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": issue(robin).passcode.reveal()})
 
     asked = phone.get(page_of("passkey", key, "lost/"))
     assert [other["own"].method.id for other in asked.context["came_by_it"]] == [str(mine.pk), str(theirs.pk)]
@@ -318,7 +318,7 @@ def test_lost__of_what_one_did_not_add_offers_to_sign_out_whoever_did(
         assert register_passkey(laptop, SoftAuthenticator()).status_code == 200
     theirs = WebAuthnCredential.objects.exclude(pk=key.pk).order_by("pk")
     phone = Client()
-    phone.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": issue(robin).passcode})
+    phone.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": issue(robin).passcode.reveal()})
 
     asked = text_of(phone.get(page_of("passkey", theirs[0], "lost/")))
     assert "It was added on Firefox on Linux, from the address 127.0.0.1." in asked
@@ -362,7 +362,7 @@ def test_security_info__asks_about_what_was_there_before_once_something_new_is_r
     passkey: SoftAuthenticator, robin: Any, key: Any, issue: Callable[..., Any]
 ) -> None:
     browser = Client()
-    browser.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": issue(robin).passcode})
+    browser.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": issue(robin).passcode.reveal()})
     assert browser.get(SECURITY_INFO).context["to_ask_about"] == []
     assert register_passkey(browser, SoftAuthenticator()).status_code == 200
 
@@ -381,7 +381,7 @@ def test_security_info__does_not_ask_about_what_one_knows(
     robin.set_password(PASSWORD)
     robin.save()
     browser = Client()
-    browser.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": issue(robin).passcode})
+    browser.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": issue(robin).passcode.reveal()})
     register_passkey(browser, SoftAuthenticator())
     assert [own.key for own in browser.get(SECURITY_INFO).context["to_ask_about"]] == [("passkey", str(key.pk))]
     page = text_of(browser.get(f"{SECURITY_INFO}methods/password/password/"))
@@ -460,7 +460,7 @@ def test_finish__an_app_alone_opens_nothing_without_a_password(
     """Whoever finished so would be locked out, their pass spent."""
     change_policy(actor=admin, now=timezone.now(), require_registration=True)
     browser = Client()
-    browser.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": issue(robin).passcode})
+    browser.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": issue(robin).passcode.reveal()})
     response = browser.post("/account/security-info/finish/")
     assert response.status_code == 409
     assert "What you have is asked for after a password" in text_of(response)
@@ -492,7 +492,7 @@ def test_finish__refuses_until_what_one_has_is_enough_and_leaving_costs_nothing(
     robin: Any, admin: Any, issue: Callable[..., Any]
 ) -> None:
     change_policy(actor=admin, now=timezone.now(), require_registration=True)
-    passcode = issue(robin, is_usable_once=False).passcode
+    passcode = issue(robin, is_usable_once=False).passcode.reveal()
     browser = Client()
     browser.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": passcode})
     response = browser.post("/account/security-info/finish/")
@@ -521,7 +521,7 @@ def test_security_info__warns_who_could_not_sign_in_with_what_they_have(
 ) -> None:
     """Whatever the policy requires: an app is asked for after a password, and a pass is spent on the way."""
     browser = Client()
-    browser.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": issue(robin).passcode})
+    browser.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": issue(robin).passcode.reveal()})
     said = "Add one of these too: Passkey."
     assert said in text_of(browser.get(SECURITY_INFO))
     robin.set_password(PASSWORD)
@@ -535,7 +535,7 @@ def test_finish__names_what_this_site_offers(
     settings.TAP_PROVIDER_REGISTRABLE_METHODS = ("totp", "password")
     change_policy(actor=admin, now=timezone.now(), require_registration=True)
     browser = Client()
-    browser.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": issue(robin).passcode})
+    browser.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": issue(robin).passcode.reveal()})
     assert "Add one of these too: Password." in text_of(browser.post("/account/security-info/finish/"))
     app.delete()
     assert "Add at least one of these: Authenticator app." in text_of(browser.post("/account/security-info/finish/"))

@@ -131,7 +131,7 @@ def every_page(
     }
     app.delete()
     change_policy(actor=admin, now=timezone.now(), require_registration=True)
-    pages["pass, accepted"] = sign_in_with_pass(robin.upn, issue(robin).passcode, holder)
+    pages["pass, accepted"] = sign_in_with_pass(robin.upn, issue(robin).passcode.reveal(), holder)
     pages["security info"] = holder.get(f"{SECURITY_INFO}?next=/members/")
     pages["finish, refused"] = holder.post(FINISH)
     for url in ("sign-out-everywhere/", "pass/delete/"):
@@ -260,7 +260,7 @@ def test_page__other_methods_are_refused(holder_client: Client, url: str, method
 def test_sign_in_with_pass__leads_to_security_info(
     client: Client, robin: Any, issue: Any, sign_in_with_pass: Any
 ) -> None:
-    response = sign_in_with_pass(robin.upn, issue(robin).passcode)
+    response = sign_in_with_pass(robin.upn, issue(robin).passcode.reveal())
     assert response["Location"] == SECURITY_INFO
     assert client.get(SECURITY_INFO).status_code == 200
 
@@ -268,7 +268,7 @@ def test_sign_in_with_pass__leads_to_security_info(
 def test_sign_in_with_pass__the_cookie_lives_a_little_longer_than_the_session(
     client: Client, robin: Any, issue: Any, sign_in_with_pass: Any
 ) -> None:
-    sign_in_with_pass(robin.upn, issue(robin, is_usable_once=True).passcode)
+    sign_in_with_pass(robin.upn, issue(robin, is_usable_once=True).passcode.reveal())
     assert 0 < client.cookies["sessionid"]["max-age"] <= 600 + 600  # who comes too late is told so
     assert client.cookies["sessionid"]["httponly"]
 
@@ -303,21 +303,26 @@ def typed(passcode: str, how: str) -> str:
 def test_sign_in_with_pass__is_accepted_as_people_type_it(
     robin: Any, issue: Any, sign_in_with_pass: Any, how: str
 ) -> None:
-    assert sign_in_with_pass(robin.upn, typed(issue(robin).passcode, how)).status_code == 302
+    assert sign_in_with_pass(robin.upn, typed(issue(robin).passcode.reveal(), how)).status_code == 302
 
 
 @pytest.mark.parametrize("upn", ["ROBIN@EXAMPLE.TEST", " robin@example.test ", "robin@example.test\u200f"])
 def test_sign_in_with_pass__the_upn_is_matched_without_regard_to_case(
     robin: Any, issue: Any, sign_in_with_pass: Any, upn: str
 ) -> None:
-    assert sign_in_with_pass(upn, issue(robin).passcode).status_code == 302
+    assert sign_in_with_pass(upn, issue(robin).passcode.reveal()).status_code == 302
 
 
 @pytest.fixture
 def refusals(make_user: Any, robin: Any, issue: Any, admin: Any, sign_in_with_pass: Any) -> dict[str, HttpResponse]:
     """Everything that must look the same from outside; all inputs of the same length."""
     quinn, gonne, bored, alone = (make_user(name) for name in ("quinn", "gonne", "bored", "alone"))
-    wrong, robins, quinns, gonnes = "ABCDEFGH", issue(robin).passcode, issue(quinn).passcode, issue(gonne).passcode
+    wrong, robins, quinns, gonnes = (
+        "ABCDEFGH",
+        issue(robin).passcode.reveal(),
+        issue(quinn).passcode.reveal(),
+        issue(gonne).passcode.reveal(),
+    )
     issue(bored)
     type(gonne)._default_manager.filter(pk=gonne.pk).update(is_active=False)
     change_policy(actor=admin, now=timezone.now(), excluded_users=[bored])
@@ -378,7 +383,7 @@ def test_sign_in_with_pass__the_right_passcode_is_told_why_it_is_of_no_use(
     robin: Any, admin: Any, issue: Any, sign_in_with_pass: Any, case: str, said: str
 ) -> None:
     now = timezone.now()
-    passcode = issue(robin, is_usable_once=case == "already used").passcode
+    passcode = issue(robin, is_usable_once=case == "already used").passcode.reveal()
     if case in {"expired", "not yet valid"}:
         age_pass(robin, by=2 * HOUR if case == "expired" else -2 * HOUR)
     elif case == "already used":
@@ -401,7 +406,7 @@ def test_sign_in_with_pass__the_right_passcode_is_told_why_it_is_of_no_use(
 def test_sign_in_with_pass__the_eleventh_guess_is_told_how_long_to_wait(
     robin: Any, issue: Any, sign_in_with_pass: Any
 ) -> None:
-    passcode = issue(robin).passcode
+    passcode = issue(robin).passcode.reveal()
     for _ in range(10):
         assert sign_in_with_pass(robin.upn, "ABCD-EFGH").status_code == 200
     response = sign_in_with_pass(robin.upn, passcode)  # not even with the right one
@@ -427,7 +432,7 @@ def test_sign_in_with_pass__the_eleventh_guess_at_nobody_is_the_same_page(
 @pytest.mark.parametrize("method", ["get", "head"])
 def test_sign_in_with_pass__only_a_post_spends(robin: Any, issue: Any, client: Client, method: str) -> None:
     # Scanners of mail follow links.
-    passcode = issue(robin, is_usable_once=True).passcode
+    passcode = issue(robin, is_usable_once=True).passcode.reveal()
     response = getattr(client, method)(PASS, {"upn": robin.upn, "passcode": passcode})
     assert response.status_code == 200
     assert client.post(f"{PASS}?upn={robin.upn}&passcode={passcode}", {}).status_code == 200
@@ -503,7 +508,7 @@ def test_page__a_hostile_name_is_escaped(make_user: Any, issue: Any, admin: Any,
     quinn.save()
     holder, awaiting = Client(), Client()
     responses = [sign_in_with_pass(quinn.upn, "ABCD-EFGH", Client())]
-    sign_in_with_pass(quinn.upn, issue(quinn).passcode, holder)
+    sign_in_with_pass(quinn.upn, issue(quinn).passcode.reveal(), holder)
     holder.post(ADD_TOTP, {"begin": "1"})
     awaiting.post(SIGN_IN, {"upn": quinn.upn, "password": PASSWORD})
     responses += [holder.get(SECURITY_INFO), holder.get(ADD_TOTP), awaiting.get(VERIFY)]
@@ -541,7 +546,7 @@ def test_finish__with_nothing_added_does_not_speak_of_a_new_method(holder_client
 def test_security_info__says_that_leaving_with_nothing_costs_a_one_time_pass(
     robin: Any, issue: Any, sign_in_with_pass: Any, client: Client, is_usable_once: bool
 ) -> None:
-    sign_in_with_pass(robin.upn, issue(robin, is_usable_once=is_usable_once).passcode)
+    sign_in_with_pass(robin.upn, issue(robin, is_usable_once=is_usable_once).passcode.reveal())
     said = "your pass is good for one sign-in only"
     for page in (SECURITY_INFO, SIGN_OUT):
         assert (said in text_of(client.get(page))) is is_usable_once
@@ -679,11 +684,11 @@ def leave(
             device.delete()
             return response
         if request.param == "pass":
-            return sign_in_with_pass(known.upn, issue(known).passcode, browser, query_params={"next": wanted})
+            return sign_in_with_pass(known.upn, issue(known).passcode.reveal(), browser, query_params={"next": wanted})
         if request.param == "sign out of a full session":
             browser.force_login(known)
             return browser.post(SIGN_OUT, {"next": wanted})
-        sign_in_with_pass(known.upn, issue(known).passcode, browser)
+        sign_in_with_pass(known.upn, issue(known).passcode.reveal(), browser)
         return browser.post(FINISH if request.param == "finish" else SIGN_OUT, {"next": wanted})
 
     return post
@@ -744,7 +749,7 @@ def test_next__survives_a_refusal(client: Client, known: Any) -> None:
 def test_next__travels_all_the_way_from_the_pass_to_the_first_real_sign_in(
     client: Client, robin: Any, issue: Any
 ) -> None:
-    passcode = issue(robin).passcode
+    passcode = issue(robin).passcode.reveal()
     response = client.post(PASS, {"upn": robin.upn, "passcode": passcode, "next": "/members/"})
     assert response["Location"] == f"{SECURITY_INFO}?next=%2Fmembers%2F"
     page = Page(client.get(response["Location"]))
@@ -776,7 +781,7 @@ def test_next__starting_the_second_step_again_keeps_it(awaiting_client: Client) 
 
 
 def test_next__a_pass_leads_straight_to_a_place_that_it_reaches(robin: Any, issue: Any, sign_in_with_pass: Any) -> None:
-    response = sign_in_with_pass(robin.upn, issue(robin).passcode, query_params={"next": f"{ADD_TOTP}?x=1"})
+    response = sign_in_with_pass(robin.upn, issue(robin).passcode.reveal(), query_params={"next": f"{ADD_TOTP}?x=1"})
     assert response["Location"] == f"{ADD_TOTP}?x=1"
 
 
@@ -806,7 +811,7 @@ def post_raw(client: Client, url: str, **fields: bytes) -> Any:
 
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
 def test_sign_in_with_pass__odd_text_is_refused_cleanly(client: Client, robin: Any, issue: Any, odd: bytes) -> None:
-    passcode = issue(robin).passcode.encode()
+    passcode = issue(robin).passcode.reveal().encode()
     upn = robin.upn.encode()
     for fields in ({"upn": odd, "passcode": odd}, {"upn": odd, "passcode": passcode}, {"upn": upn, "passcode": odd}):
         response = post_raw(client, PASS, **fields)
@@ -849,7 +854,7 @@ def test_page__an_odd_session_is_no_error(client: Client, admin: Any) -> None:
 def test_page__an_odd_address_and_browser_are_no_error(robin: Any, issue: Any, sign_in_with_pass: Any) -> None:
     response = sign_in_with_pass(
         robin.upn,
-        issue(robin).passcode,
+        issue(robin).passcode.reveal(),
         REMOTE_ADDR="unix:",
         HTTP_USER_AGENT="x" * 5000 + "\x00\u202e",
         HTTP_X_FORWARDED_FOR="192.0.2.1",

@@ -281,7 +281,7 @@ def test_everywhere__a_copy_of_a_cookie_that_holds_the_session_is_none_either(
     if kind == "full":
         browser.force_login(robin)
     else:
-        sign_in_with_pass(robin.upn, issue(robin).passcode, browser)
+        sign_in_with_pass(robin.upn, issue(robin).passcode.reveal(), browser)
     before = SignIn.objects.get(ended_at=None)
     thief.cookies["sessionid"] = browser.cookies["sessionid"].value
     assert thief.get(SECURITY_INFO).status_code == 200

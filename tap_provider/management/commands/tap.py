@@ -25,6 +25,7 @@ from ...hooks import find_user, get_hooks
 from ...issue import issue_pass, lifetime_of, revoke_pass
 from ...models import TemporaryAccessPass, TemporaryAccessPassPolicy
 from ...policy import change_policy, resolve_policy, usability_of
+from ...secret import Secret
 from ...sign_in import end_overdue_sign_ins
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Command(BaseCommand):
         if options["json"]:
             self._print_json({**facts, "passcode": issued.passcode_for_reading})
             return
-        self.stdout.write(issued.passcode_for_reading)
+        self.stdout.write(issued.passcode_for_reading.reveal())
         self._say_facts(facts)
         self.stderr.write("The passcode is shown only now. Hand it over by a channel that proves who receives it.")
 
@@ -171,7 +172,7 @@ class Command(BaseCommand):
         self._print_json(done) if options["json"] else self._say_facts(done)
 
     def _print_json(self, facts: dict[str, Any]) -> None:
-        self.stdout.write(json.dumps(facts, indent=2))
+        self.stdout.write(json.dumps(facts, indent=2, default=Secret.reveal))
 
     def _say_facts(self, facts: dict[str, Any]) -> None:
         for name, value in facts.items():
