@@ -2,6 +2,7 @@
 
 kinds           the protocol: what a kind of method must be able to tell and do
 registry        which kinds this site has; a third party adds its own in `AppConfig.ready()`
+proof           what a login proved, marked on the user by the code that checked it
 registration    may this session register now, what is left to do, and the record of what was registered
 full_session    Django's `login()` observed and recorded, whoever calls it
 two_steps       password, then a second factor

@@ -105,7 +105,7 @@ class MethodKind(ABC):
     is_strong: bool  # does having one satisfy "require registration"?
     alone: Level = Level.SINGLE_FACTOR  # what signing in with it and nothing else is worth
     card_template: str  # how Security info shows it: lists the methods, offers to add one
-    backends: tuple[str, ...] = ()  # authentication backends whose success proves a method of this kind
+    backends: tuple[str, ...] = ()  # authentication backends that take it without anything else, and mark it as proved
     wrong_answer: _StrOrPromise = _("That code is not right. Try again.")  # what is said of one, as a second factor
     is_held: bool = True  # something one has, and may lose; off: something one knows
     has_names: bool = False  # may the user give each method a name?
@@ -133,7 +133,7 @@ class MethodKind(ABC):
         return None
 
     def used_by_backend(self, user: Any) -> UsedMethod | None:
-        """Tell what a success of one of `backends` proved."""
+        """Tell what it was worth that a backend or a page has marked this kind as proved (`proof.mark_proved`)."""
         return None
 
     def used_device(self, device: Any) -> UsedMethod | None:

@@ -24,6 +24,7 @@ from .passkey_ceremony import (
     CompleteRegistration,
 )
 from .passkey_texts import passkey_texts
+from .proof import mark_proved
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,9 +39,10 @@ class PasskeyBackend(WebAuthnBackend, BaseBackend):
 
     def authenticate(self, request: HttpRequest | None, webauthn_credential: Any = None) -> Any | None:  # type: ignore[override]
         user: Any = super().authenticate(request, webauthn_credential=webauthn_credential)
-        if user is not None:
-            user.tap_passkey = webauthn_credential
-        return user
+        if user is None:
+            return None
+        user.tap_passkey = webauthn_credential
+        return mark_proved(user, SLUG)
 
 
 class PasskeyKind(MethodKind):

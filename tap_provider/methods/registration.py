@@ -73,7 +73,9 @@ def guard_registration(*, sign_in: SignIn | None, policy: ResolvedPolicy, now: d
         raise RegistrationNotAllowed(message, code="not_strong_enough")
     # A lenient policy takes a password, and not a login that proved nothing.
     is_proved = is_strong or PASSWORD in sign_in.methods
-    if not is_proved or not is_fresh(sign_in, now=now):
+    if not is_proved:
+        raise RegistrationNotAllowed(_("It is not known how you signed in. Sign in again to go on."), code="not_fresh")
+    if not is_fresh(sign_in, now=now):
         raise RegistrationNotAllowed(_("It is a while since you signed in. Sign in again to go on."), code="not_fresh")
 
 

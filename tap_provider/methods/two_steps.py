@@ -21,9 +21,9 @@ from .. import audit
 from ..exceptions import AmbiguousUpn, SignInRefused, TooManyAttempts
 from ..hooks import NOBODY, clean_upn, find_user
 from ..models import AuditEvent
-from ..sign_in import Client
+from ..sign_in import Client, session_hash
 from ..throttle import Attempt, account_of, count_attempt, take_back
-from .full_session import PENDING_KEY, session_hash, sign_in
+from .full_session import PENDING_KEY, sign_in
 from .password import USED_PASSWORD
 from .registry import all_kinds
 
