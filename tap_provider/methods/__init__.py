@@ -14,5 +14,8 @@ passkey             WebAuthn by django-otp-webauthn; passkey_ceremony, passkey_t
 totp                authenticator app by django-otp
 recovery_codes      ten to keep, hashed, each good once
 password            Django's own
+login_page          whose login page the site has, and what it takes
+other_factors       second factors of other packages, which no kind knows
+login_checks        system checks of the ways in
 otp_devices         what django-otp wants of every request
 """

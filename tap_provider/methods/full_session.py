@@ -38,8 +38,10 @@ from ..sign_in import (
     session_hash,
     session_of,
     sign_in_of_session,
+    sign_in_of_user,
 )
 from .kinds import UsedMethod, amr_of, keys_of, level_of
+from .login_page import login_is_elsewhere
 from .registry import are_registered, used_by_login
 
 if TYPE_CHECKING:
@@ -55,12 +57,28 @@ _DJANGOS_KEYS = {SESSION_KEY, BACKEND_SESSION_KEY, HASH_SESSION_KEY}
 
 
 def sign_in(request: HttpRequest, user: Any, *, used: Sequence[UsedMethod], backend: str) -> None:
-    """Open a full session for a user whom these methods have just proved. Raises SignInRefused if one is gone."""
+    """Open a full session for a user whom these methods have just proved. Raises SignInRefused if one is gone.
+
+    Where the site has a login page of its own, nobody gets in here: the user of a full session may confirm it.
+    """
+    if login_is_elsewhere() and not _is_signed_in(request, user):
+        raise SignInRefused(_("Nobody signs in here. Use the sign-in page of this site."), code="login_elsewhere")
     with transaction.atomic():
         guard_registered(user, used)
         sign_in_of_session(request)  # kept on the request, where the receiver finds it after a flush
         request._tap_used_methods = list(used)  # type: ignore[attr-defined]
         login(request, user, backend=backend)
+
+
+def _is_signed_in(request: HttpRequest, user: Any) -> bool:
+    current = full_sign_in(request)
+    return current is not None and current.user_id == user.pk
+
+
+def full_sign_in(request: HttpRequest) -> SignIn | None:
+    """Return the sign-in of the full session whose user this view sees; None for anybody else."""
+    current = sign_in_of_user(request) if hasattr(request, "user") else None
+    return None if current is None or current.is_registration_only else current
 
 
 def guard_registered(user: Any, used: Sequence[UsedMethod]) -> None:

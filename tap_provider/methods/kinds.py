@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from django.utils.translation import gettext_lazy as _
 
 from ..models import Level
+from .login_page import login_takes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -111,6 +112,21 @@ class MethodKind(ABC):
     has_names: bool = False  # may the user give each method a name?
     ends_sessions: bool = False  # do the user's other full sessions end when one is registered or removed?
     is_last_resort: bool = False  # is it asked for only after every other kind, whichever was registered first?
+    covers_apps: tuple[str, ...] = ()  # apps whose second factors it asks for as well: "allauth.mfa", "two_factor"
+
+    @property
+    def is_taken_at_login(self) -> bool:
+        """Whether the login page of this site takes or asks for it, ours or another."""
+        return login_takes(self)
+
+    @property
+    def signs_in_alone(self) -> bool:
+        """Whether the login page of this site signs its user in with it and nothing else."""
+        return bool(self.backends) and self.is_taken_at_login
+
+    def is_taken_elsewhere(self) -> bool:
+        """Tell whether a login page that is not ours takes it, as far as can be told. `Hooks.login_takes` is first."""
+        return True
 
     @abstractmethod
     def methods(self, user: Any) -> list[Method]:
@@ -127,6 +143,10 @@ class MethodKind(ABC):
     def rename(self, user: Any, method_id: str, name: str) -> bool:
         """Give this method of the user's another name; False if there is none. For kinds that have names."""
         raise NotImplementedError
+
+    def keeps_name(self, user: Any, method_id: str) -> bool:
+        """Tell whether this method of the user's keeps its name, because another package may look for it."""
+        return False
 
     def why_not_register(self, user: Any, sign_in: SignIn) -> _StrOrPromise | None:
         """Tell why this user may not register one (more) of this kind in this session, or None if they may."""

@@ -14,6 +14,7 @@ from django_otp_webauthn.models import WebAuthnCredential
 from ..models import Level
 from ..registration_session import allow
 from .kinds import Factor, Method, MethodKind, UsedMethod
+from .login_page import is_mounted
 from .passkey_ceremony import (
     BACKEND,
     LABEL,
@@ -54,6 +55,9 @@ class PasskeyKind(MethodKind):
     has_names = True
     card_template = "tap_provider/methods/passkey.html"
     backends = (BACKEND,)
+
+    def is_taken_elsewhere(self) -> bool:
+        return is_mounted("otp_webauthn:credential-authentication-begin")
 
     def methods(self, user: Any) -> list[Method]:
         credentials = WebAuthnCredential.objects.filter(user=user, confirmed=True).order_by("pk")

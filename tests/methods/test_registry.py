@@ -96,8 +96,8 @@ def test_used_by_login__a_marked_password_counts(robin: Any) -> None:
         "",
     ],
 )
-def test_used_by_login__a_backend_that_was_merely_named_proves_nothing(robin: Any, backend: str) -> None:
-    """As by a page that lets in whoever followed a link, or support staff: `user.backend = "..."`."""
+def test_used_by_login__of_any_other_backend_nothing_is_claimed(robin: Any, backend: str) -> None:
+    """Of any backend that was merely named, as by a page that lets in whoever followed a link, or by support staff."""
     robin.backend = backend
     robin.tap_passkey = robin.otp_device = WebAuthnCredential(user=robin)
     assert told(robin) is None
