@@ -169,6 +169,7 @@ def record_logout(sender: Any, request: Any, user: Any, **kwargs: Any) -> None:
     flush, aflush = session.flush, session.aflush
 
     def end() -> None:
+        session.flush, session.aflush = flush, aflush  # type: ignore[method-assign]
         current = sign_in_of_session(django_request)
         if current is not None:
             end_sign_in(current, reason=SignIn.EndedReason.SIGNED_OUT, now=timezone.now())
