@@ -207,7 +207,7 @@ def _prepare(users: int) -> list[str]:
             username=name, upn=f"{name}@example.test", email=f"{name}@example.test", first_name="A", last_name=name
         )
         browser = Client()
-        browser.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+        browser.force_login(user, backend="tap_provider.backends.ModelBackend")
         sessions.append(browser.cookies["sessionid"].value)
     connection.close()
     return sessions

@@ -63,7 +63,7 @@ MIDDLEWARE = [
 ]
 
 AUTHENTICATION_BACKENDS = [
-    "django.contrib.auth.backends.ModelBackend",
+    "tap_provider.backends.ModelBackend",
     "tap_provider.methods.passkey.PasskeyBackend",
     "tap_provider.backends.TemporaryAccessPassBackend",
 ]

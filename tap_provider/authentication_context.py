@@ -27,7 +27,7 @@ class AuthenticationContext:
 
     acr: str | None  # None: nobody knows by which methods
     amr: tuple[str, ...]
-    auth_time: datetime | None  # None: an adopted session, nobody knows when
+    auth_time: datetime | None  # None: the user has not authenticated for this session, as far as is known
     sid: str
     level: Level
     deadline: datetime | None

@@ -1,8 +1,12 @@
-"""The authentication backend: `authenticate(request, upn=…, tap_secret=…)`, for sites with a page of their own.
+"""The authentication backends: Django's own that say what they proved, and one for passes.
 
-`handle` is what the sign-in address carried under that name, if the holder came by it (`redeem.redeem_pass`).
+Django's `login()` takes whatever backend is named to it, so that a name proves nothing. The backends here mark the user
+that they return. A site's own backend does so by the mixin `ProvingBackend`, and a page without a backend by
+`mark_proved`.
 
-`tap_secret` is keyword-only and so named because Django masks only credentials whose names match
+A pass is redeemed by `authenticate(request, upn=…, tap_secret=…)`, for sites with a page of their own. `handle` is what
+the sign-in address carried under that name, if the holder came by it (`redeem.redeem_pass`). `tap_secret` is
+keyword-only and so named because Django masks only credentials whose names match
 `api|token|key|secret|password|signature` before it sends `user_login_failed`.
 """
 
@@ -10,12 +14,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.contrib.auth.backends import BaseBackend
+from django.contrib.auth import backends as django_backends
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from . import registration_session
 from .exceptions import RedemptionRefused
+from .methods.proof import ProvingBackend, mark_proved
 from .redeem import redeem_pass
 from .secret import Secret
 from .sign_in import Client
@@ -24,7 +29,24 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 
-class TemporaryAccessPassBackend(BaseBackend):
+__all__ = [
+    "AllowAllUsersModelBackend",
+    "ModelBackend",
+    "ProvingBackend",
+    "TemporaryAccessPassBackend",
+    "mark_proved",
+]
+
+
+class ModelBackend(ProvingBackend, django_backends.ModelBackend):
+    """Django's own, which marks that a password was proved."""
+
+
+class AllowAllUsersModelBackend(ProvingBackend, django_backends.AllowAllUsersModelBackend):
+    """Django's own for sites that let inactive users in, which marks that a password was proved."""
+
+
+class TemporaryAccessPassBackend(django_backends.BaseBackend):
     """Redeems a pass and opens its registration-only session. List it last in `AUTHENTICATION_BACKENDS`.
 
     Do not call `login()` afterwards: there is nothing to log in to. Should somebody do it all the same, `get_user`

@@ -24,6 +24,7 @@ from django.utils.module_loading import import_string
 from .conf import DEFAULTS, PREFIX, settings
 from .hooks import Hooks
 from .mail import make_connection
+from .methods import login_checks
 from .methods.registry import find_kind
 from .models import Level
 from .passcode import hashes_alike
@@ -66,6 +67,9 @@ def register_all() -> None:
     for check in (check_middleware, check_backends, check_settings, check_registrable_methods, check_mail, check_hosts):
         register(Tags.security)(check)
     register(Tags.security)(check_permissions)
+    register(Tags.security)(login_checks.check_password_backend)
+    for check in (login_checks.check_login_url, login_checks.check_second_login, login_checks.check_kinds_taken):
+        register(Tags.urls)(check)
     register(Tags.database)(check_databases)
     register(Tags.security)(check_database_settings)
     register(Tags.urls)(check_passkey_urls)

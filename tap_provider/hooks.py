@@ -79,6 +79,21 @@ class Hooks:
         """
         return Standing.by_flags(user)
 
+    def has_other_second_factor(self, user: Any) -> bool:
+        """Tell whether this user has a second factor that this project does not know: of a model of the site's own.
+
+        Our login page refuses such a user, because it could not ask for it. Devices of django-otp's and records of
+        allauth.mfa are found without this.
+        """
+        return False
+
+    def login_takes(self, slug: str) -> bool | None:
+        """Tell whether the site's own login page takes or asks for this kind of method. None: as far as can be told.
+
+        Asked in registration-only mode alone, where people sign in on a page that is not ours.
+        """
+        return None
+
     def email_is_verified(self, user: Any) -> bool:
         """Tell whether this user was seen to receive mail at their address: `email_verified` (OpenID Connect §5.1)."""
         return False

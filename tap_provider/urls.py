@@ -1,4 +1,7 @@
-"""The pages' addresses: `path("account/", include("tap_provider.urls"))`."""
+"""The pages' addresses, our login page among them: `path("account/", include("tap_provider.urls"))`.
+
+For a site whose login page is ours. One that has its own mounts `registration_urls`.
+"""
 
 from django.urls import include, path
 
@@ -7,9 +10,7 @@ from .views import held_pass, method, security_info, signing_in, where_signed_in
 
 app_name = "tap_provider"
 
-urlpatterns = [
-    path("sign-in/", signing_in.sign_in, name="sign_in"),
-    path("sign-in/verify/", signing_in.sign_in_second_step, name="sign_in_second_step"),
+pages_of_both = [
     path("sign-in/step-up/", signing_in.step_up, name="step_up"),
     path("sign-in/pass/", signing_in.sign_in_with_pass, name="sign_in_with_pass"),
     path("sign-out/", signing_in.sign_out, name="sign_out"),
@@ -23,4 +24,10 @@ urlpatterns = [
     path("security-info/sign-out-everywhere/", where_signed_in.sign_out_everywhere, name="sign_out_everywhere"),
     path("security-info/pass/delete/", held_pass.delete_pass, name="delete_pass"),
     *[path(f"methods/{kind.slug}/", include(list(kind.urls()))) for kind in all_kinds()],
+]
+
+urlpatterns = [
+    path("sign-in/", signing_in.sign_in, name="sign_in"),
+    path("sign-in/verify/", signing_in.sign_in_second_step, name="sign_in_second_step"),
+    *pages_of_both,
 ]

@@ -205,7 +205,7 @@ def test_login__with_this_backend_claims_no_strength(robin: Any, issue: Any, req
 
 def test_force_login__takes_the_first_backend_which_is_not_this_one(robin: Any, client: Browser) -> None:
     client.force_login(robin)
-    assert client.session[BACKEND_SESSION_KEY] == "django.contrib.auth.backends.ModelBackend"
+    assert client.session[BACKEND_SESSION_KEY] == "tap_provider.backends.ModelBackend"
     assert client.get("/members/").status_code == 200
 
 

@@ -38,6 +38,7 @@ from tap_provider.conf import DEFAULTS
 from tap_provider.decorators import content_security_policy
 from tap_provider.hooks import Hooks
 from tap_provider.management.commands.tap import Command
+from tap_provider.methods import login_checks
 from tap_provider.methods.kinds import MethodKind
 from tap_provider.models import AuditEvent, Level, SignIn
 from tap_provider.oidc import checks as oidc_checks
@@ -91,7 +92,7 @@ def test_settings__each_is_documented_with_its_default_and_no_other_is() -> None
 
 
 def test_checks__each_id_is_documented_and_no_other_is() -> None:
-    constants = {**vars(checks), **vars(oidc_checks)}
+    constants = {**vars(checks), **vars(login_checks), **vars(oidc_checks)}
     ids = [constants[name] for name in constants if re.fullmatch(r"[EW]\d{3}", name)]
     documented = sections(read("reference/checks.md"))
     assert sorted(documented) == sorted(ids)

@@ -34,7 +34,7 @@ from .softauthn import BEGIN_AUTHENTICATION, BEGIN_REGISTRATION, post_json
 OURS = "tap_provider.middleware.SignInMiddleware"
 OTP = "django_otp.middleware.OTPMiddleware"
 LOGIN_REQUIRED = "django.contrib.auth.middleware.LoginRequiredMiddleware"
-MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
+MODEL_BACKEND = "tap_provider.backends.ModelBackend"
 OUR_BACKEND = "tap_provider.backends.TemporaryAccessPassBackend"
 
 pytestmark = [

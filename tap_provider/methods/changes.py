@@ -16,6 +16,7 @@ from ..exceptions import ChangeRefused, MethodNotFound
 from ..models import AuditEvent, RegisteredMethod, SignIn
 from ..policy import resolve_policy
 from ..sign_in import Client, end_sign_ins, hold_user, unrecorded_ending
+from .other_factors import is_name_taken
 from .own import own_methods
 from .provenance import origin_of, registered_by, sign_ins_begun_by, sign_ins_made_with
 from .registration import end_with_change, guard_registration
@@ -50,6 +51,10 @@ def rename_method(*, sign_in: SignIn, own: OwnMethod, name: str, client: Client,
     _guard_ours(own)
     if not own.kind.has_names or not cleaned:
         raise ChangeRefused(_("Enter a name."), code="no_name")
+    if is_name_taken(cleaned):
+        raise ChangeRefused(_("This name is taken. Enter another one."), code="name_taken")
+    if own.kind.keeps_name(sign_in.user, own.method.id):
+        raise ChangeRefused(_("It keeps its name: this site may find it by that."), code="keeps_name")
     with transaction.atomic():
         if not own.kind.rename(sign_in.user, own.method.id, cleaned):
             raise MethodNotFound
@@ -163,7 +168,7 @@ def _lock(user: Any) -> None:
 
 
 def _signs_in(kind: MethodKind) -> bool:
-    return bool(kind.backends)  # the others are asked for after one of these
+    return kind.signs_in_alone  # the others are asked for after one of these
 
 
 def _remove(sign_in: SignIn, own: OwnMethod, *, now: datetime) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from django.utils.translation import gettext_lazy as _
 
 from ..models import Level
+from .login_page import login_takes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -105,12 +106,27 @@ class MethodKind(ABC):
     is_strong: bool  # does having one satisfy "require registration"?
     alone: Level = Level.SINGLE_FACTOR  # what signing in with it and nothing else is worth
     card_template: str  # how Security info shows it: lists the methods, offers to add one
-    backends: tuple[str, ...] = ()  # authentication backends whose success proves a method of this kind
+    backends: tuple[str, ...] = ()  # authentication backends that take it without anything else, and mark it as proved
     wrong_answer: _StrOrPromise = _("That code is not right. Try again.")  # what is said of one, as a second factor
     is_held: bool = True  # something one has, and may lose; off: something one knows
     has_names: bool = False  # may the user give each method a name?
     ends_sessions: bool = False  # do the user's other full sessions end when one is registered or removed?
     is_last_resort: bool = False  # is it asked for only after every other kind, whichever was registered first?
+    covers_apps: tuple[str, ...] = ()  # apps whose second factors it asks for as well: "allauth.mfa", "two_factor"
+
+    @property
+    def is_taken_at_login(self) -> bool:
+        """Whether the login page of this site takes or asks for it, ours or another."""
+        return login_takes(self)
+
+    @property
+    def signs_in_alone(self) -> bool:
+        """Whether the login page of this site signs its user in with it and nothing else."""
+        return bool(self.backends) and self.is_taken_at_login
+
+    def is_taken_elsewhere(self) -> bool:
+        """Tell whether a login page that is not ours takes it, as far as can be told. `Hooks.login_takes` is first."""
+        return True
 
     @abstractmethod
     def methods(self, user: Any) -> list[Method]:
@@ -128,12 +144,16 @@ class MethodKind(ABC):
         """Give this method of the user's another name; False if there is none. For kinds that have names."""
         raise NotImplementedError
 
+    def keeps_name(self, user: Any, method_id: str) -> bool:
+        """Tell whether this method of the user's keeps its name, because another package may look for it."""
+        return False
+
     def why_not_register(self, user: Any, sign_in: SignIn) -> _StrOrPromise | None:
         """Tell why this user may not register one (more) of this kind in this session, or None if they may."""
         return None
 
     def used_by_backend(self, user: Any) -> UsedMethod | None:
-        """Tell what a success of one of `backends` proved."""
+        """Tell what it was worth that a backend or a page has marked this kind as proved (`proof.mark_proved`)."""
         return None
 
     def used_device(self, device: Any) -> UsedMethod | None:

@@ -14,6 +14,7 @@ from django_otp_webauthn.models import WebAuthnCredential
 from ..models import Level
 from ..registration_session import allow
 from .kinds import Factor, Method, MethodKind, UsedMethod
+from .login_page import is_mounted
 from .passkey_ceremony import (
     BACKEND,
     LABEL,
@@ -24,6 +25,7 @@ from .passkey_ceremony import (
     CompleteRegistration,
 )
 from .passkey_texts import passkey_texts
+from .proof import mark_proved
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,9 +40,10 @@ class PasskeyBackend(WebAuthnBackend, BaseBackend):
 
     def authenticate(self, request: HttpRequest | None, webauthn_credential: Any = None) -> Any | None:  # type: ignore[override]
         user: Any = super().authenticate(request, webauthn_credential=webauthn_credential)
-        if user is not None:
-            user.tap_passkey = webauthn_credential
-        return user
+        if user is None:
+            return None
+        user.tap_passkey = webauthn_credential
+        return mark_proved(user, SLUG)
 
 
 class PasskeyKind(MethodKind):
@@ -52,6 +55,9 @@ class PasskeyKind(MethodKind):
     has_names = True
     card_template = "tap_provider/methods/passkey.html"
     backends = (BACKEND,)
+
+    def is_taken_elsewhere(self) -> bool:
+        return is_mounted("otp_webauthn:credential-authentication-begin")
 
     def methods(self, user: Any) -> list[Method]:
         credentials = WebAuthnCredential.objects.filter(user=user, confirmed=True).order_by("pk")

@@ -45,8 +45,9 @@ from ..policy import resolve_policy
 from ..registration_session import allow
 from ..sign_in import Client, hold_user, sign_in_of_user
 from ..throttle import is_first_use
-from .full_session import sign_in
+from .full_session import full_sign_in, sign_in
 from .kinds import Method, free_name
+from .login_page import login_is_elsewhere
 from .passkey_texts import TOLD
 from .registration import guard_kind, guard_offered, guard_registration, record_registration
 from .registry import find_kind
@@ -84,6 +85,12 @@ _CREDENTIAL_ID = re.compile(r'"id"\s*:\s*"([A-Za-z0-9_-]{1,1400})"')
 class _NotNow(webauthn_errors.OTPWebAuthnApiError):
     status_code = 403
     default_code = "registration_not_allowed"
+
+
+class _NotHere(webauthn_errors.OTPWebAuthnApiError):
+    status_code = 403
+    default_code = "login_elsewhere"
+    default_detail = _("Nobody signs in here. Use the sign-in page of this site.")
 
 
 class PasskeyHelper(WebAuthnHelper):
@@ -237,7 +244,12 @@ class _Authentication(_Clean):
         return PasskeyHelper(self.request)
 
     def check_can_authenticate(self) -> None:
-        """Whatever the library's setting for signing in without a password says: that is what passkeys are here for."""
+        """Whatever the library's setting for signing in without a password says: that is what passkeys are here for.
+
+        Not where the site has a login page of its own: there they confirm who is signed in.
+        """
+        if login_is_elsewhere() and full_sign_in(self.request) is None:
+            raise _NotHere
 
     def get_user(self) -> None:
         return None
@@ -250,6 +262,8 @@ class BeginAuthentication(_Authentication, BeginCredentialAuthenticationView):
     http_method_names = ["post"]
 
     def get_user(self) -> Any | None:
+        if login_is_elsewhere():
+            return self.request.user
         if SAME not in self.request.GET:
             return None
         awaited = awaited_user(self.request, now=timezone.now())
@@ -277,5 +291,6 @@ class CompleteAuthentication(_Authentication, CompleteCredentialAuthenticationVi
         try:
             sign_in(self.request, user, used=[used], backend=BACKEND)
         except SignInRefused as refusal:
-            raise webauthn_errors.CredentialNotFound from refusal
+            is_gone = refusal.code == "method_gone"  # else the browser would be told to forget a passkey that works
+            raise (webauthn_errors.CredentialNotFound if is_gone else _NotHere) from refusal
         otp_login(self.request, device)

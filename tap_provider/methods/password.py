@@ -71,11 +71,7 @@ class PasswordKind(MethodKind):
     is_held = False
     ends_sessions = True  # Django ties each session to the password that there was when it began
     card_template = "tap_provider/methods/password.html"
-    # Only Django's own by name: a subclass may well accept something else than a password.
-    backends = (
-        "django.contrib.auth.backends.ModelBackend",
-        "django.contrib.auth.backends.AllowAllUsersModelBackend",
-    )
+    backends = ("tap_provider.backends.ModelBackend", "tap_provider.backends.AllowAllUsersModelBackend")
 
     def methods(self, user: Any) -> list[Method]:
         return [Method(id=ID, name=str(self.label))] if user.has_usable_password() else []

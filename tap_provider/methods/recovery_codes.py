@@ -120,6 +120,9 @@ class RecoveryCodesKind(MethodKind):
     wrong_answer = _("That code is not right, or was used before. Try another one.")
     card_template = "tap_provider/methods/recovery_codes.html"
 
+    def is_taken_elsewhere(self) -> bool:
+        return False
+
     def methods(self, user: Any) -> list[Method]:
         codes = list(_codes_of(user).values_list("created_at", "used_at"))
         used = [used_at for _created_at, used_at in codes if used_at is not None]

@@ -20,6 +20,7 @@ from ..models import AuditEvent, Level, RegisteredMethod, SignIn
 from ..policy import resolve_policy
 from ..registration_session import end, why_over
 from ..sign_in import Client, end_sign_ins, find_sign_in, hold_user, unrecorded_ending
+from .other_factors import has_other_factor
 from .registry import PASSWORD, all_kinds, registrable_kinds
 
 if TYPE_CHECKING:
@@ -53,8 +54,9 @@ def has_strong_method(user: Any) -> bool:
 
 
 def has_second_factor(user: Any) -> bool:
-    """Tell whether the user has anything that is asked for beside a password, or in its place."""
-    return has_strong_method(user) or any(kind.second_factor_form(user) is not None for kind in all_kinds())
+    """Tell whether the user has anything that is asked for beside a password, or in its place, here or elsewhere."""
+    is_known = has_strong_method(user) or any(kind.second_factor_form(user) is not None for kind in all_kinds())
+    return is_known or has_other_factor(user)
 
 
 def guard_registration(*, sign_in: SignIn | None, policy: ResolvedPolicy, now: datetime) -> None:
@@ -73,7 +75,9 @@ def guard_registration(*, sign_in: SignIn | None, policy: ResolvedPolicy, now: d
         raise RegistrationNotAllowed(message, code="not_strong_enough")
     # A lenient policy takes a password, and not a login that proved nothing.
     is_proved = is_strong or PASSWORD in sign_in.methods
-    if not is_proved or not is_fresh(sign_in, now=now):
+    if not is_proved:
+        raise RegistrationNotAllowed(_("It is not known how you signed in. Sign in again to go on."), code="not_fresh")
+    if not is_fresh(sign_in, now=now):
         raise RegistrationNotAllowed(_("It is a while since you signed in. Sign in again to go on."), code="not_fresh")
 
 
@@ -149,8 +153,8 @@ def no_way_in(held: Sequence[MethodKind]) -> LeftToDo | None:
 
     A code of an app is asked for after a password: who registers nothing else, and has none, is locked out.
     """
-    ways_in = [kind for kind in registrable_kinds() if kind.backends]
-    if not held or not ways_in or any(kind.backends for kind in held):
+    ways_in = [kind for kind in registrable_kinds() if kind.signs_in_alone]
+    if not held or not ways_in or any(kind.signs_in_alone for kind in held):
         return None
     message = _(
         "What you have is asked for after a password, and you have no password. Add one of these too: %(methods)s."

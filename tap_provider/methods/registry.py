@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..conf import settings
+from .proof import proof_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,15 +56,26 @@ def registrable_kinds() -> list[MethodKind]:
     return [_kinds[slug] for slug in settings.registrable_methods if slug in _kinds]
 
 
-def used_by_login(user: Any, backend: str) -> list[UsedMethod]:
-    """Tell what a login proved: by its backend, and by the django-otp device that went with it.
+def used_by_login(user: Any) -> list[UsedMethod] | None:
+    """Tell what a login of this user object proved; None if nobody says that its user has authenticated at all.
 
-    A backend that was merely named to `login()` has proved nothing: `authenticate()` notes on the user which one did.
-    Nor has the device of a user who was read from the session, where an earlier login left its mark.
+    What counts is the mark of a backend or a page that has checked something (`proof.mark_proved`), and the django-otp
+    device that went with it. A backend that is merely named proves nothing, nor does a device without the mark:
+    packages put one on the user for a browser that they remember. Nor does the device of a user who was read from the
+    session, where an earlier login left it.
     """
+    proved = proof_of(user)
+    if proved is None:
+        return None
     device = None if getattr(user, READ_FROM_SESSION, False) else getattr(user, "otp_device", None)
-    proved = backend == getattr(user, "backend", None)
-    told = [kind.used_by_backend(user) for kind in _kinds.values() if proved and backend in kind.backends]
+    told = [_used(proof, user) for proof in proved]
     told += [kind.used_device(device) for kind in _kinds.values() if device is not None]
     by_kind = {used.kind: used for used in told if used is not None}
     return list(by_kind.values())
+
+
+def _used(proof: str | UsedMethod, user: Any) -> UsedMethod | None:
+    if not isinstance(proof, str):
+        return proof
+    kind = find_kind(proof)
+    return None if kind is None else kind.used_by_backend(user)

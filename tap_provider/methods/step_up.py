@@ -125,7 +125,8 @@ def step_up(request: HttpRequest, *, kind: MethodKind, form: Form, now: datetime
 
 def _raise(request: HttpRequest, sign_in: SignIn, told: dict[str, Any], *, now: datetime) -> SignIn | None:
     if can_rotate(request.session):
-        return sign_in if renew_sign_in(sign_in, now=now, is_step_up=True, **told) else None
+        renewed = renew_sign_in(sign_in, now=now, authenticated_at=now, is_step_up=True, **told)
+        return sign_in if renewed else None
     # A copy of the old cookie would rise with it: another sign-in takes its place.
     reason = SignIn.EndedReason.SIGNED_IN_ANEW
     replacing = replace_sign_in(sign_in, reason=reason, authenticated_at=now, now=now, **told)

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode
 
 import segno
 from django import forms
+from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.validators import RegexValidator
 from django.db import transaction
@@ -26,9 +27,11 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from ..addresses import site_name
 from ..exceptions import MethodNotVerified, SignInRefused
 from ..hooks import get_hooks
+from ..models import RegisteredMethod
 from ..secret import Secret
 from .inputs import CodeInput, SecretField
 from .kinds import Factor, Method, MethodKind, RegistrationPage, UsedMethod, free_name
+from .other_factors import DEFAULT_DEVICE, TWO_FACTOR, is_name_taken, lacks_default_device
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -85,6 +88,9 @@ class TotpKind(MethodKind):
     has_names = True
     card_template = "tap_provider/methods/totp.html"
 
+    def is_taken_elsewhere(self) -> bool:
+        return apps.is_installed(TWO_FACTOR)
+
     def methods(self, user: Any) -> list[Method]:
         devices = TOTPDevice.objects.filter(user=user, confirmed=True).order_by("pk")
         return [_method(device) for device in devices]
@@ -92,8 +98,22 @@ class TotpKind(MethodKind):
     def rename(self, user: Any, method_id: str, name: str) -> bool:
         return bool(self._find(user, method_id).update(name=name))
 
+    def keeps_name(self, user: Any, method_id: str) -> bool:
+        device = self._find(user, method_id).first()
+        if device is None or is_name_taken(device.name):
+            return device is not None
+        # Registered elsewhere: another package may look for it by name.
+        ours = RegisteredMethod.objects.filter(user=user, kind=self.slug, method_id=method_id, removed_at=None)
+        return not ours.exists()
+
     def remove(self, user: Any, method_id: str) -> bool:
-        return bool(self._find(user, method_id).delete()[0])
+        if not self._find(user, method_id).delete()[0]:
+            return False
+        other = TOTPDevice.objects.filter(user=user, confirmed=True).order_by("pk").first()
+        if other is not None and lacks_default_device(user):  # the one that went was asked for: another one is, now
+            other.name = DEFAULT_DEVICE
+            other.save(update_fields=["name"])
+        return True
 
     def _find(self, user: Any, method_id: str) -> QuerySet[Any]:
         rows: QuerySet[Any] = TOTPDevice.objects.filter(user=user, confirmed=True)
@@ -130,8 +150,9 @@ class TotpKind(MethodKind):
             locked_for = timedelta() if device is None else _locked_for(device)
             verified = device is not None and page.form.is_valid() and _verifies(device, page.form)
             if device is not None and verified:
+                device.name = DEFAULT_DEVICE if lacks_default_device(user) else device.name
                 device.confirmed = True
-                device.save(update_fields=["confirmed"])
+                device.save(update_fields=["confirmed", "name"])
         if locked_for:
             raise MethodNotVerified(_say(locked_for))
         if device is None or not verified:  # outside the transaction, which must keep the throttle's count
@@ -201,4 +222,5 @@ def _forgive(tried: list[tuple[Any, dict[str, Any]]]) -> None:
 
 
 def _method(device: Any) -> Method:
-    return Method(id=str(device.pk), name=device.name, created_at=device.created_at, last_used_at=device.last_used_at)
+    name = str(TotpKind.label) if is_name_taken(device.name) else device.name
+    return Method(id=str(device.pk), name=name, created_at=device.created_at, last_used_at=device.last_used_at)

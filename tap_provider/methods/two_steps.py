@@ -22,9 +22,10 @@ from ..exceptions import AmbiguousUpn, SignInRefused, TooManyAttempts
 from ..hooks import NOBODY, clean_upn, find_user
 from ..models import AuditEvent
 from ..secret import Secret
-from ..sign_in import Client
+from ..sign_in import Client, session_hash
 from ..throttle import Attempt, account_of, count_attempt, take_back
-from .full_session import PENDING_KEY, session_hash, sign_in
+from .full_session import PENDING_KEY, sign_in
+from .other_factors import has_other_factor
 from .password import USED_PASSWORD
 from .registry import all_kinds
 
@@ -63,6 +64,7 @@ def sign_in_with_password(request: HttpRequest, *, upn: str, password: str | Sec
     take_back(at_account)
     backend: str = user.backend
     if not second_factor_kinds(user):
+        _guard_alone(request, user, now=now)
         sign_in(request, user, used=[USED_PASSWORD], backend=backend)
         return True
     request.session.cycle_key()
@@ -73,6 +75,17 @@ def sign_in_with_password(request: HttpRequest, *, upn: str, password: str | Sec
         "hash": session_hash(user),
     }
     return False
+
+
+def _guard_alone(request: HttpRequest, user: Any, *, now: datetime) -> None:
+    # Another package's page would ask for more than the password: this one must not be a way around it.
+    if has_other_factor(user):
+        record_refusal(request, user, reason="other_second_factor", now=now)
+        message = _(
+            "Your password was right. Your account also has a second step, which this page cannot ask for. Sign in on "
+            "the page where you usually do."
+        )
+        raise SignInRefused(message, code="other_second_factor")
 
 
 def _is_by_token(backend: str) -> bool:

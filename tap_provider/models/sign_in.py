@@ -44,8 +44,8 @@ class SignInQuerySet(models.QuerySet["SignIn"]):
         return self.not_ended().filter(deadline__lte=now)
 
     def adopted(self) -> SignInQuerySet:
-        """From before the installation: nobody knows when they began."""
-        return self.filter(authenticated_at=None)
+        """From before the installation: no login was seen. (A login that proved nothing was seen.)"""
+        return self.filter(authenticated_at=None, signed_in_at=None)
 
     def opened_by_a_pass(self) -> SignInQuerySet:
         return self.exclude(pass_id=None)
@@ -78,7 +78,9 @@ class SignIn(models.Model):
     methods = models.JSONField(_("methods"), default=list)
     amr = models.JSONField(_("amr"), default=list)
     level = models.CharField(_("level"), max_length=20, choices=Level)
-    authenticated_at = models.DateTimeField(_("authenticated at"), null=True)  # null: adopted, nobody knows
+    authenticated_at = models.DateTimeField(
+        _("authenticated at"), null=True
+    )  # null: nothing proved the user, or adopted
     created_at = models.DateTimeField(_("created at"))
     # Moved by signing in anew and not by a step-up; null: adopted.
     signed_in_at = models.DateTimeField(_("signed in at"), null=True)

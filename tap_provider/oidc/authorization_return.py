@@ -35,10 +35,11 @@ class Returned:
     chosen: str = ""
 
     def is_newer(self, sign_in: SignIn | None) -> bool:
-        """Tell whether this sign-in happened since the user was sent away for it."""
+        """Tell whether the user has signed in since they were sent away for it, and by something that proves them."""
         return (
             self.after is not None
             and sign_in is not None
+            and sign_in.authenticated_at is not None
             and sign_in.signed_in_at is not None
             and sign_in.signed_in_at > self.after
         )

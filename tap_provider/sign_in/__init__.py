@@ -3,6 +3,7 @@
 Ending a sign-in ends its session on the next request, on every session engine, and its OAuth codes and tokens with it,
 because each of them asks the record when it is used.
 
+django_login   which logins are Django's, of a session
 begin      what is written down when somebody has authenticated
 session    what a Django session carries of it, and finding it by that
 seen       when it was last seen, and when its session runs out
@@ -17,6 +18,7 @@ from .begin import (
     replace_sign_in,
 )
 from .client import Client
+from .django_login import has_just_logged_in, request_of, session_hash, session_of
 from .end import (
     end_before_deletion,
     end_overdue_sign_ins,
@@ -52,6 +54,7 @@ __all__ = [
     "end_with_activity",
     "expiry_of",
     "find_sign_in",
+    "has_just_logged_in",
     "hold_user",
     "note_pass",
     "note_seen",
@@ -59,6 +62,9 @@ __all__ = [
     "put_in_session",
     "renew_sign_in",
     "replace_sign_in",
+    "request_of",
+    "session_hash",
+    "session_of",
     "sign_in_ending",
     "sign_in_of_session",
     "sign_in_of_user",

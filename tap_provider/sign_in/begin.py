@@ -42,7 +42,8 @@ def begin_sign_in(
     """Record that somebody authenticated. The caller records the audit event that fits.
 
     `methods` are the kinds, `used` the very methods: kind and id of each. `session_expires_at` is when the session of a
-    full sign-in runs out by age, unless it is used until then.
+    full sign-in runs out by age, unless it is used until then. `authenticated_at` is None if nothing proved the user;
+    `signed_in_at` is then the time of the login, or None too if there was none that we saw.
     """
     sign_in = SignIn.objects.create(
         user=user,
@@ -72,17 +73,25 @@ def renew_sign_in(
     level: Level,
     client: Client,
     now: datetime,
+    authenticated_at: datetime | None,
     is_step_up: bool = False,
     used: Sequence[tuple[str, str]] = (),
 ) -> bool:
     """Record that the user of a live full session has authenticated again, by these methods; False if it has ended.
+
+    `authenticated_at` is None where a login proved nothing: what was known before is not known of the new one.
 
     By a step-up they have merely added to what they proved before: that is no new sign-in to who asked for one.
 
     It stays the same sign-in: what other relying parties hold of it goes on. What was issued before keeps telling of
     what was before, because codes and tokens keep a snapshot.
     """
-    changes: dict[str, Any] = {"methods": list(methods), "amr": list(amr), "level": level, "authenticated_at": now}
+    changes: dict[str, Any] = {
+        "methods": list(methods),
+        "amr": list(amr),
+        "level": level,
+        "authenticated_at": authenticated_at,
+    }
     changes |= {} if is_step_up else {"signed_in_at": now}
     with transaction.atomic():
         if not SignIn.objects.not_ended().filter(pk=sign_in.pk, pass_id=None).update(**changes):

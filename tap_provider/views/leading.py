@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from django.conf import settings as django_settings
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpResponseRedirect
 from django.shortcuts import resolve_url
 from django.urls import reverse
@@ -75,6 +77,22 @@ def lead_past_the_gate(
     if way in {None, Way.PASS}:
         return lead_to("security_info", request)
     return HttpResponseRedirect(past_the_gate(way, back=back))
+
+
+def login_url(request: HttpRequest, wanted: str) -> str:
+    """Return the address of the site's login page (`LOGIN_URL`), from which one comes back to `wanted`."""
+    url = resolve_url(django_settings.LOGIN_URL)
+    if not wanted:
+        return url
+    host = urlsplit(url).netloc
+    back = request.build_absolute_uri(wanted) if host and host != request.get_host() else wanted
+    return redirect_to_login(back, url).url
+
+
+def is_here(url: str, request: HttpRequest) -> bool:
+    """Tell whether this address is of the page that is shown, whatever its query."""
+    parts = urlsplit(url)
+    return parts.netloc in {"", request.get_host()} and parts.path == request.path
 
 
 def lead_away(request: HttpRequest) -> HttpResponse:

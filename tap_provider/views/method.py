@@ -67,6 +67,7 @@ def _of_own_method(view: View) -> Callable[..., HttpResponse]:
 def method(request: HttpRequest, current: SignIn, own: OwnMethod) -> HttpResponse:
     """Show one method, and give it another name."""
     has_form = own.kind.has_names and not own.method.is_managed_elsewhere
+    has_form = has_form and not own.kind.keeps_name(current.user, own.method.id)
     form = MethodNameForm(request.POST or None, initial={"name": own.method.name}) if has_form else None
     if request.method == "POST" and form is not None and form.is_valid():
         try:

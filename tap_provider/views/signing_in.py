@@ -27,7 +27,7 @@ from ..policy import resolve_policy
 from ..redeem import sign_in_with_pass as verb_sign_in_with_pass
 from ..sign_in import sign_in_of_user
 from ..sign_out import leave
-from .leading import if_ours, lead_away, lead_to, next_of
+from .leading import if_ours, is_here, lead_away, lead_to, login_url, next_of
 from .passkey_script import passkey_configuration
 
 if TYPE_CHECKING:
@@ -64,9 +64,11 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         try:
             done = two_steps.sign_in_with_password(request, upn=upn, password=password, now=timezone.now())
         except (SignInRefused, TooManyAttempts) as refusal:
-            return _refused(request, "tap_provider/sign_in.html", form, refusal, _sign_in_context(request))
+            context = {**_sign_in_context(request), "elsewhere_url": _elsewhere(request, refusal)}
+            return _refused(request, "tap_provider/sign_in.html", form, refusal, context)
         return lead_away(request) if done else lead_to("sign_in_second_step", request)
-    return render(request, "tap_provider/sign_in.html", {"form": form, **_sign_in_context(request)})
+    context = {**_sign_in_context(request), "elsewhere_url": None}
+    return render(request, "tap_provider/sign_in.html", {"form": form, **context})
 
 
 @page
@@ -199,6 +201,12 @@ def _sign_in_context(request: HttpRequest) -> dict[str, Any]:
         "notice": notice if notice in NOTICES else None,
         "passkey_configuration": passkey_configuration(request),
     }
+
+
+def _elsewhere(request: HttpRequest, refusal: TapError) -> str | None:
+    """Return the site's login page, if it is another, for a user whose second step this page does not know."""
+    url = login_url(request, next_of(request))
+    return url if refusal.code == "other_second_factor" and not is_here(url, request) else None
 
 
 def _level(request: HttpRequest) -> Level | None:

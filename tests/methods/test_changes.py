@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.db import connection
 from django.test import Client as Browser
@@ -66,6 +67,17 @@ def made_with(user: Any, *used: tuple[str, str], level: Level = Level.MULTI_FACT
 def current(robin: Any) -> SignIn:
     """A full session of Robin's that may change methods, made with none of those that they have."""
     return made_with(robin, ELSEWHERE)
+
+
+def registered_here(user: Any, kind: str, device: Any) -> None:
+    RegisteredMethod.objects.create(user=user, kind=kind, method_id=str(device.pk), registered_at=NOW)
+
+
+@pytest.fixture
+def two_factor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site with django-two-factor-auth, as far as names go; `tests/sites/two_factor` has the real one."""
+    really = apps.is_installed
+    monkeypatch.setattr(apps, "is_installed", lambda name: name == "two_factor" or really(name))
 
 
 def of(user: Any, kind: str, device: Any) -> OwnMethod:
@@ -159,6 +171,7 @@ def test_rename_method__keeps_the_name_and_records_it(
     kind: str, robin: Any, app: TOTPDevice, key: WebAuthnCredential, current: SignIn
 ) -> None:
     device = app if kind == "totp" else key
+    registered_here(robin, kind, device)
     rename_method(sign_in=current, own=of(robin, kind, device), name="  My\tnew <b>one</b> ", client=HERE, now=NOW)
     assert of(robin, kind, device).method.name == "My new <b>one</b>"
     event = AuditEvent.objects.get(kind="method_renamed")
@@ -192,6 +205,51 @@ def test_clean_name__is_one_printable_line(typed: str, kept: str) -> None:
 def test_rename_method__needs_a_name(name: str, robin: Any, app: TOTPDevice, current: SignIn) -> None:
     with pytest.raises(ChangeRefused):
         rename_method(sign_in=current, own=of(robin, "totp", app), name=name, client=HERE, now=NOW)
+
+
+def test_rename_method__a_device_of_another_package_keeps_its_name(
+    robin: Any, app: TOTPDevice, current: SignIn
+) -> None:
+    """It may look for it by that."""
+    with pytest.raises(ChangeRefused) as refused:
+        rename_method(sign_in=current, own=of(robin, "totp", app), name="Mine", client=HERE, now=NOW)
+    assert refused.value.code == "keeps_name"
+    assert of(robin, "totp", app).method.name == "Phone"
+    assert not AuditEvent.objects.filter(kind="method_renamed").exists()
+
+
+@pytest.mark.parametrize("name", ["default", " Default ", "DEFAULT"])
+def test_rename_method__to_the_name_that_two_factor_looks_for_is_refused(
+    name: str, robin: Any, key: WebAuthnCredential, current: SignIn, two_factor: None
+) -> None:
+    with pytest.raises(ChangeRefused) as refused:
+        rename_method(sign_in=current, own=of(robin, "passkey", key), name=name, client=HERE, now=NOW)
+    assert refused.value.code == "name_taken"
+
+
+def test_rename_method__the_device_that_two_factor_looks_for_keeps_its_name(
+    robin: Any, app: TOTPDevice, current: SignIn, two_factor: None
+) -> None:
+    TOTPDevice.objects.update(name="default")
+    registered_here(robin, "totp", app)
+    assert of(robin, "totp", app).method.name == "Authenticator app"
+    with pytest.raises(ChangeRefused) as refused:
+        rename_method(sign_in=current, own=of(robin, "totp", app), name="Mine", client=HERE, now=NOW)
+    assert refused.value.code == "keeps_name"
+    app.refresh_from_db()
+    assert app.name == "default"
+
+
+@pytest.mark.parametrize("verb", [remove_method, lose_method])
+def test_verbs__where_the_device_goes_that_two_factor_looks_for_another_gets_its_name(
+    verb: Callable[..., Any], robin: Any, app: TOTPDevice, current: SignIn, two_factor: None
+) -> None:
+    TOTPDevice.objects.update(name="default")
+    second, third = (TOTPDevice.objects.create(user=robin, name=name, confirmed=True) for name in ("Second", "Third"))
+    verb(sign_in=current, own=of(robin, "totp", third), client=HERE, now=NOW)
+    assert TOTPDevice.objects.get(name="default") == app
+    verb(sign_in=current, own=of(robin, "totp", app), client=HERE, now=NOW)
+    assert TOTPDevice.objects.get(name="default") == second
 
 
 def test_rename_method__of_a_kind_without_names_is_refused(robin: Any, current: SignIn) -> None:

@@ -6,22 +6,27 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.contrib.auth import authenticate, login, logout
+from asgiref.sync import async_to_sync
+from django.contrib.auth import alogin, alogout, authenticate, login, logout
 from django.contrib.auth.backends import ModelBackend
-from django.contrib.auth.signals import user_logged_in, user_login_failed
+from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.backends.signed_cookies import SessionStore as CookieSession
 from django.db import OperationalError, connection, transaction
 from django.http import HttpRequest, QueryDict
 from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_otp.plugins.otp_totp.models import TOTPDevice
+from rest_framework.request import Request
 
-from tap_provider.exceptions import SignInRefused, TooManyAttempts
+from tap_provider.backends import mark_proved
+from tap_provider.exceptions import RegistrationNotAllowed, SignInRefused, TooManyAttempts
 from tap_provider.hooks import Hooks
 from tap_provider.methods.full_session import PENDING_KEY, sign_in
 from tap_provider.methods.kinds import Factor, UsedMethod
 from tap_provider.methods.password import USED_PASSWORD
+from tap_provider.methods.registration import guard_registration, is_fresh
 from tap_provider.methods.totp import TotpKind
 from tap_provider.methods.two_steps import (
     awaited_user,
@@ -30,8 +35,16 @@ from tap_provider.methods.two_steps import (
     sign_in_with_second_factor,
 )
 from tap_provider.models import AuditEvent, Level, SignIn
+from tap_provider.policy import change_policy, resolve_policy
 from tap_provider.redeem import redeem_pass
-from tap_provider.sign_in import SESSION_KEY, begin_sign_in, end_sign_in, renew_sign_in, sign_in_of_session
+from tap_provider.sign_in import (
+    SESSION_KEY,
+    adopt_session,
+    begin_sign_in,
+    end_sign_in,
+    renew_sign_in,
+    sign_in_of_session,
+)
 from tap_provider.sign_in import Client as WhereFrom
 from tap_provider.signals import sign_in_begun, sign_in_ended, sign_in_renewed
 
@@ -41,7 +54,7 @@ from .test_totp import PASSWORD, SIGN_IN, VERIFY, app, awaiting_client, code_of
 __all__ = ["app", "awaiting_client"]  # fixtures
 
 ADMIN_LOGIN = "/admin/login/"
-MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
+MODEL_BACKEND = "tap_provider.backends.ModelBackend"
 
 pytestmark = pytest.mark.usefixtures("hasher")  # a cheap one
 
@@ -129,21 +142,146 @@ def test_record_login__by_django_otps_own_form_the_device_counts(make_request: A
     assert (sign_in.amr, sign_in.level) == (["mfa", "otp", "pwd"], "multi_factor")
 
 
-def test_record_login__a_backend_that_was_merely_named_proves_nothing(make_request: Any, known: Any) -> None:
+@pytest.mark.parametrize("backend", [MODEL_BACKEND, "django.contrib.auth.backends.ModelBackend"])
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_record_login__a_backend_that_was_merely_named_proves_nothing(
+    make_request: Any, known: Any, backend: str, by_hand: bool
+) -> None:
+    """Support staff act as a user so, and people who followed a link in a mail are let in so."""
     request = make_request()
-    login(request, known, backend=MODEL_BACKEND)
+    if by_hand:
+        known.backend = backend
+    login(request, known, **({} if by_hand else {"backend": backend}))
     sign_in = sign_in_of_session(request)
     assert sign_in is not None
     assert (sign_in.methods, sign_in.amr, sign_in.level) == ([], [], "single_factor")
+    assert sign_in.authenticated_at is None
+    assert sign_in.signed_in_at is not None
 
 
-def test_record_login__of_a_backend_that_nobody_knows_nothing_is_claimed(make_request: Any, robin: Any) -> None:
+def test_record_login__that_proved_something_unknown_has_a_time_and_no_method(make_request: Any, robin: Any) -> None:
     request = make_request()
-    login(request, robin, backend=f"{__name__}.LooserBackend")
+    login(request, mark_proved(robin), backend=f"{__name__}.LooserBackend")
     sign_in = sign_in_of_session(request)
     assert sign_in is not None
     assert (sign_in.methods, sign_in.amr, sign_in.level) == ([], [], "single_factor")
     assert sign_in.authenticated_at is not None
+
+
+def test_record_login__a_login_without_proof_keeps_nothing_of_what_its_session_had_proved(
+    client: Client, known: Any, make_request: Any
+) -> None:
+    client.post(SIGN_IN, {"upn": known.upn, "password": PASSWORD})
+    before = sign_in_of(client)
+    request = make_request(client.session.session_key)
+    login(request, known, backend=MODEL_BACKEND)
+    sign_in = sign_in_of_session(request)
+    assert sign_in is not None
+    assert sign_in.pk == before.pk
+    assert (sign_in.methods, sign_in.amr, sign_in.authenticated_at) == ([], [], None)
+
+
+@pytest.mark.parametrize("requires_strong", [True, False])
+def test_record_login__a_login_without_proof_registers_nothing_under_any_policy(
+    client: Client, known: Any, admin: Any, policy_on: Any, requires_strong: bool
+) -> None:
+    change_policy(actor=admin, now=timezone.now(), require_strong_authentication_to_register=requires_strong)
+    client.force_login(known)
+    sign_in = sign_in_of(client)
+    assert not is_fresh(sign_in, now=timezone.now())
+    with pytest.raises(RegistrationNotAllowed):
+        guard_registration(sign_in=sign_in, policy=resolve_policy(known), now=timezone.now())
+    client.post("/account/security-info/add/totp/", {"begin": "1"})
+    assert not TOTPDevice.objects.exists()
+
+
+def test_adopt_session__is_not_stopped_by_the_end_of_a_login_without_proof(make_request: Any, known: Any) -> None:
+    """Sessions in cookies are adopted until one that was adopted has ended: then a copy would live again."""
+    request = make_request()
+    login(request, known, backend=MODEL_BACKEND)
+    logout(request)
+    before = make_request()
+    before.session = CookieSession()
+    assert adopt_session(before, known, now=timezone.now()) is not None
+    end_sign_in(sign_in_of_session(before), reason=SignIn.EndedReason.SIGNED_OUT, now=timezone.now())
+    assert adopt_session(before, known, now=timezone.now()) is None
+
+
+# Logins that are none of a session.
+
+
+def drf_request(request: HttpRequest, user: Any) -> Request:
+    """The request of an API, which authenticated its user by a token or a password."""
+    wrapped = Request(request)
+    wrapped.user = user
+    return wrapped
+
+
+def send_logged_in(request: Any, user: Any) -> None:
+    """What knox, djoser, NetBox and others do after an API login."""
+    user_logged_in.send(sender=type(user), request=request, user=user)
+
+
+def test_record_login__without_a_request_or_a_session_records_nothing(rf: RequestFactory, known: Any) -> None:
+    for request in (None, rf.post("/"), drf_request(rf.post("/"), known), HttpRequest(), object()):
+        send_logged_in(request, mark_proved(known, "password"))
+        user_logged_out.send(sender=type(known), request=request, user=known)
+        user_login_failed.send(sender=__name__, credentials={"username": "x"}, request=request)
+    assert not SignIn.objects.exists()
+    assert not AuditEvent.objects.filter(kind__startswith="sign_in").exists()
+
+
+def test_record_login__by_an_api_makes_no_session(make_request: Any, known: Any) -> None:
+    for request in (make_request(), drf_request(make_request(), known)):
+        send_logged_in(request, mark_proved(known, "password"))
+        assert not request.session.modified
+        assert request.session.session_key is None
+    assert not SignIn.objects.exists()
+
+
+@pytest.mark.parametrize("whose", ["their own", "another user's"])
+@pytest.mark.parametrize("wrap", [drf_request, lambda request, user: request])
+def test_record_login__by_an_api_leaves_the_session_of_the_browser_alone(
+    client: Client, make_request: Any, known: Any, admin: Any, whose: str, wrap: Any
+) -> None:
+    client.force_login(mark_proved(known if whose == "their own" else admin, "password"))
+    before, cookie = sign_in_of(client), client.session.session_key
+    request = wrap(make_request(cookie), known)
+    assert SESSION_KEY in request.session  # the API has looked at it
+    send_logged_in(request, known)
+    assert (request.session.session_key, request.session.modified) == (cookie, False)
+    after = sign_in_of(client)
+    assert (after.pk, after.ended_at, after.authenticated_at) == (before.pk, None, before.authenticated_at)
+    assert SignIn.objects.count() == 1
+
+
+@pytest.mark.parametrize("wrap", [drf_request, lambda request, user: request])
+def test_record_logout__of_an_api_leaves_the_session_of_the_browser_alone(
+    client: Client, make_request: Any, known: Any, wrap: Any
+) -> None:
+    client.force_login(known)
+    request = wrap(make_request(client.session.session_key), known)
+    user_logged_out.send(sender=type(known), request=request, user=known)
+    assert sign_in_of(client).ended_at is None
+    assert not request.session.modified
+
+
+def test_record_login__by_an_api_view_that_opens_a_session_is_recorded(make_request: Any, known: Any) -> None:
+    """A page without reloads signs in so: Django's `login()` with the API's request."""
+    request = make_request()
+    login(drf_request(request, known), mark_proved(known, "password"), backend=MODEL_BACKEND)
+    sign_in = sign_in_of_session(request)
+    assert sign_in is not None
+    assert sign_in.methods == ["password"]
+    logout(drf_request(request, known))
+    assert SignIn.objects.get().ended_reason == SignIn.EndedReason.SIGNED_OUT
+
+
+def test_record_logout__asynchronously_ends_the_sign_in(make_request: Any, known: Any) -> None:
+    request = make_request()
+    async_to_sync(alogin)(request, known, backend=MODEL_BACKEND)
+    async_to_sync(alogout)(request)
+    assert SignIn.objects.get().ended_reason == SignIn.EndedReason.SIGNED_OUT
 
 
 def test_record_login__is_told_to_observers_once(
@@ -212,6 +350,7 @@ def test_renew_sign_in__renews_neither_what_has_ended_nor_what_a_pass_opened(rob
     )
     end_sign_in(ended, reason=SignIn.EndedReason.SIGNED_OUT, now=NOW)
     told = {"methods": ["passkey"], "amr": ["hwk"], "level": Level.PHISHING_RESISTANT, "client": WhereFrom()}
+    told["authenticated_at"] = NOW + MINUTE
     for each in (by_pass, ended):
         assert not renew_sign_in(each, **told, now=NOW + MINUTE)
         each.refresh_from_db()

@@ -18,6 +18,7 @@ from django.utils import timezone, translation
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from django_otp_webauthn.models import WebAuthnAttestation, WebAuthnCredential
 
+from tap_provider.backends import mark_proved
 from tap_provider.issue import revoke_pass
 from tap_provider.methods.passkey import PasskeyBackend, PasskeyKind
 from tap_provider.methods.passkey_texts import SAID, TOLD
@@ -134,7 +135,7 @@ def test_register__does_not_upgrade_a_registration_session(holder_client: Client
 def test_register__does_not_upgrade_a_full_session(client: Client, admin: Any, robin: Any, policy_on: Any) -> None:
     # A policy that lets a password alone register the first strong method.
     change_policy(actor=admin, now=timezone.now(), require_strong_authentication_to_register=False)
-    client.force_login(robin)
+    client.force_login(mark_proved(robin, "password"))
     before = sign_in_of(client)
     assert register_passkey(client, SoftAuthenticator()).status_code == 200
     assert "otp_device_id" not in client.session

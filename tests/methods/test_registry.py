@@ -6,19 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.contrib.auth.backends import ModelBackend
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from django_otp_webauthn.models import WebAuthnCredential
 
+from tap_provider.backends import mark_proved
 from tap_provider.methods import registry
-from tap_provider.methods.kinds import Method, MethodKind
+from tap_provider.methods.kinds import Factor, Method, MethodKind, UsedMethod
 from tap_provider.methods.passkey import BACKEND, PasskeyKind
+from tap_provider.methods.password import USED_PASSWORD
 
-MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
-
-
-class LooserBackend(ModelBackend):
-    """A site's own: it may well accept something else than a password."""
+MODEL_BACKEND = "tap_provider.backends.ModelBackend"
 
 
 class Badge(MethodKind):
@@ -79,53 +76,73 @@ def test_registrable_kinds__stand_in_the_order_of_the_setting(settings: Any) -> 
     assert [kind.slug for kind in registry.registrable_kinds()] == ["password", "totp", "passkey"]
 
 
-def told(user: Any, backend: str) -> list[str]:
-    user.backend = backend  # as `authenticate()` notes it
-    return [used.kind for used in registry.used_by_login(user, backend)]
+def told(user: Any) -> list[str] | None:
+    used = registry.used_by_login(user)
+    return None if used is None else [method.kind for method in used]
 
 
-def test_used_by_login__djangos_own_backend_proves_a_password(robin: Any) -> None:
-    assert told(robin, MODEL_BACKEND) == ["password"]
-
-
-def test_used_by_login__a_backend_that_was_merely_named_proves_nothing(robin: Any) -> None:
-    """As by a page that lets in whoever followed a link: `login(request, user, backend=...)`."""
-    assert registry.used_by_login(robin, MODEL_BACKEND) == []
-    robin.backend = "tests.methods.test_registry.LooserBackend"
-    assert registry.used_by_login(robin, MODEL_BACKEND) == []
+def test_used_by_login__a_marked_password_counts(robin: Any) -> None:
+    assert told(mark_proved(robin, "password")) == ["password"]
 
 
 @pytest.mark.parametrize(
     "backend",
     [
-        "tests.methods.test_registry.LooserBackend",
+        MODEL_BACKEND,
+        "django.contrib.auth.backends.ModelBackend",
         "django.contrib.auth.backends.RemoteUserBackend",
         "tap_provider.backends.TemporaryAccessPassBackend",
+        BACKEND,
         "",
     ],
 )
 def test_used_by_login__of_any_other_backend_nothing_is_claimed(robin: Any, backend: str) -> None:
-    assert told(robin, backend) == []
+    """Of any backend that was merely named, as by a page that lets in whoever followed a link, or by support staff."""
+    robin.backend = backend
+    robin.tap_passkey = robin.otp_device = WebAuthnCredential(user=robin)
+    assert told(robin) is None
+
+
+def test_used_by_login__an_authentication_by_something_that_is_not_known_claims_no_method(robin: Any) -> None:
+    assert told(mark_proved(robin)) == []
+    assert told(mark_proved(robin, "carrier_pigeon")) == []
+
+
+def test_used_by_login__what_is_no_kind_of_the_sites_counts_as_it_is_told(robin: Any) -> None:
+    badge = UsedMethod(kind="badge", amr=("hwk",), factors=frozenset({Factor.POSSESSION}))
+    assert registry.used_by_login(mark_proved(robin, badge, "password")) == [badge, USED_PASSWORD]
 
 
 def test_used_by_login__an_authenticator_app_that_went_with_the_password_counts(robin: Any) -> None:
     robin.otp_device = TOTPDevice(user=robin)
-    assert sorted(told(robin, MODEL_BACKEND)) == ["password", "totp"]
+    assert told(mark_proved(robin, "password")) == ["password", "totp"]
+
+
+def test_used_by_login__a_device_without_a_proof_claims_nothing(robin: Any) -> None:
+    """django-two-factor-auth puts the device on the user for a browser that it remembers, too."""
+    robin.otp_device = TOTPDevice(user=robin)
+    assert told(robin) is None
+
+
+def test_used_by_login__the_device_of_an_earlier_login_claims_nothing(robin: Any) -> None:
+    robin.otp_device = TOTPDevice(user=robin)
+    setattr(robin, registry.READ_FROM_SESSION, True)
+    assert told(mark_proved(robin, "password")) == ["password"]
 
 
 def test_used_by_login__an_unknown_device_claims_nothing(robin: Any) -> None:
     robin.otp_device = object()
-    assert told(robin, MODEL_BACKEND) == ["password"]
+    assert told(mark_proved(robin, "password")) == ["password"]
     robin.otp_device = None
-    assert told(robin, MODEL_BACKEND) == ["password"]
+    assert told(robin) == ["password"]
 
 
-def test_used_by_login__the_passkey_backend_proves_the_passkey_it_was_given(robin: Any) -> None:
-    assert told(robin, BACKEND) == []  # by name alone, say by `force_login`, it proves nothing
+def test_used_by_login__a_passkey_counts_that_the_backend_was_given(robin: Any) -> None:
+    assert told(mark_proved(robin, "passkey")) == []  # which one, nobody says
     robin.tap_passkey = WebAuthnCredential(user=robin)
-    assert told(robin, BACKEND) == ["passkey"]
+    assert told(robin) == ["passkey"]
 
 
 def test_used_by_login__a_passkey_told_twice_counts_once(robin: Any) -> None:
     robin.tap_passkey = robin.otp_device = WebAuthnCredential(user=robin)
-    assert told(robin, BACKEND) == ["passkey"]
+    assert told(mark_proved(robin, "passkey")) == ["passkey"]

@@ -17,6 +17,7 @@ from django.utils.html import escape
 from django_otp.oath import TOTP
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
+from tap_provider.backends import mark_proved
 from tap_provider.hooks import Hooks
 from tap_provider.issue import revoke_pass
 from tap_provider.methods.totp import PENDING_KEY, TotpForm, TotpKind
@@ -211,7 +212,7 @@ def test_register__a_lenient_policy_lets_a_password_alone_register_the_first_app
     client: Client, robin: Any, admin: Any, policy_on: Any
 ) -> None:
     change_policy(actor=admin, now=timezone.now(), require_strong_authentication_to_register=False)
-    client.force_login(robin)
+    client.force_login(mark_proved(robin, "password"))
     client.post(ADD, {"begin": "1"})
     device = TOTPDevice.objects.get(user=robin)
     assert client.post(ADD, {"code": code_of(device)})["Location"] == "/account/security-info/?registered=totp"

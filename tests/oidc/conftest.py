@@ -33,6 +33,7 @@ from joserfc.jwk import KeySet
 from oauth2_provider.models import get_application_model
 from oauth2_provider.views.mixins import OAuthLibMixin
 
+from tap_provider.backends import mark_proved
 from tap_provider.issue import IssuedPass, issue_pass, revoke_pass
 from tap_provider.models import SignIn, TemporaryAccessPass, TemporaryAccessPassPolicy
 from tap_provider.oidc.models import RelyingParty
@@ -330,14 +331,14 @@ def sign_in_with_passkey(user: Any, *, backup_eligible: bool = False) -> Client:
         backup_eligible=backup_eligible,
     )
     browser = Client()
-    browser.force_login(user, backend="tap_provider.methods.passkey.PasskeyBackend")
+    browser.force_login(mark_proved(user, "passkey"), backend="tap_provider.methods.passkey.PasskeyBackend")
     return browser
 
 
 def session_from_before(user: Any) -> Client:
     """A full session that began before this was installed: nothing was written down."""
     browser = Client()
-    browser.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    browser.force_login(user, backend="tap_provider.backends.ModelBackend")
     session = browser.session
     SignIn.objects.filter(pk=session.pop(SESSION_KEY)).delete()
     session.save()

@@ -244,6 +244,41 @@ def test_max_age__of_an_adopted_session_is_too_old(kim: Any, intranet: Party) ->
     assert "auth_time" in claims_of(intranet, browser, asked, back.headers["Location"])
 
 
+WITHOUT_PROOF = [
+    ({"max_age": "999999"}, "login_required"),
+    ({"max_age": "0"}, "login_required"),
+    ({"prompt": "login"}, "login_required"),
+    ({"claims": json.dumps({"id_token": {"auth_time": {"essential": True}}})}, "login_required"),
+    ({"claims": essential(MULTI_FACTOR_ACR)}, "login_required"),
+]
+
+
+@pytest.mark.parametrize(("wishes", "error"), WITHOUT_PROOF)
+@pytest.mark.parametrize("already_in", [True, False])
+def test_login_without_proof__ends_in_an_answer_and_no_loop(
+    kim: Any, intranet: Party, wishes: dict[str, str], error: str, already_in: bool
+) -> None:
+    """By support staff who act as a user, or a page that authenticates nobody: it never counts as newly signed in."""
+    browser = Client()
+    if already_in:
+        browser.force_login(kim)
+    url, sent_away = intranet.request(**wishes).url, 0
+    while is_sign_in_page(response := browser.get(url)):
+        sent_away += 1
+        assert sent_away <= 2
+        browser.force_login(kim)
+        url = next_of(response)
+    assert answer_of(response)["error"] == error
+
+
+def test_login_without_proof__tells_neither_how_nor_when(kim: Any, intranet: Party) -> None:
+    browser, asked = Client(), intranet.request()
+    browser.force_login(kim)
+    claims = claims_of(intranet, browser, asked)
+    assert claims["sub"] == str(kim.pk)
+    assert {"acr", "amr", "auth_time"} & set(claims) == set()
+
+
 @pytest.mark.compliance("OpenID Connect Dynamic Client Registration 1.0 §2")
 def test_max_age__of_the_client_holds_where_the_request_says_none(full: Client, intranet: Party) -> None:
     """OpenID Connect Dynamic Client Registration 1.0 §2, default_max_age."""

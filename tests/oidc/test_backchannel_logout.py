@@ -193,7 +193,7 @@ def test_queue__a_deadline_that_nobody_came_back_after(holder: Client, portal: P
 def test_queue__renewing_a_sign_in_is_no_end(kim: Any, full: Client, intranet: Party) -> None:
     listen(intranet)
     intranet.tokens(full)
-    full.force_login(kim, backend="django.contrib.auth.backends.ModelBackend")
+    full.force_login(kim, backend="tap_provider.backends.ModelBackend")
 
     assert not LogoutDelivery.objects.exists()
 
@@ -811,7 +811,7 @@ def test_command__delivers_and_says_how_many(told: LogoutDelivery, receiver: Rec
 @pytest.fixture
 def desk(admin: Any) -> Client:
     browser = Client()
-    browser.force_login(admin, backend="django.contrib.auth.backends.ModelBackend")
+    browser.force_login(admin, backend="tap_provider.backends.ModelBackend")
     return browser
 
 

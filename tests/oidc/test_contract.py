@@ -256,7 +256,7 @@ def test_toolkit__behaves_as_without_us(name: str, kim: Any, make_party: Callabl
         with plain_toolkit():
             party = make_party("plain", **fields)
             there = Client()
-            there.force_login(kim, "django.contrib.auth.backends.ModelBackend")
+            there.force_login(kim, "tap_provider.backends.ModelBackend")
             plain = run(party, there)
         get_application_model().objects.filter(client_id="plain").delete()
         ours = run(make_party("plain", **fields), sign_in_with_password(kim))
@@ -288,7 +288,7 @@ def test_toolkit__refreshes_as_without_us(
     with toolkit_settings(**changes):
         with plain_toolkit():
             there = Client()
-            there.force_login(kim, "django.contrib.auth.backends.ModelBackend")
+            there.force_login(kim, "tap_provider.backends.ModelBackend")
             plain = run(make_party("plain"), there)
         ours = run(make_party("ours"), sign_in_with_password(kim))
 
@@ -306,7 +306,7 @@ def test_toolkit__refresh_tokens_expire_as_without_us(kim: Any, make_party: Call
 
     with plain_toolkit():
         there = Client()
-        there.force_login(kim, "django.contrib.auth.backends.ModelBackend")
+        there.force_login(kim, "tap_provider.backends.ModelBackend")
         plain = run(make_party("plain"), there)
     ours = run(make_party("ours"), sign_in_with_password(kim))
 
@@ -343,7 +343,7 @@ def test_toolkit__openid_codes_bring_refresh_tokens_as_without_us_where_offline_
     with toolkit_settings(SCOPES={"openid": "", "profile": ""}):
         with plain_toolkit():
             there = Client()
-            there.force_login(kim, "django.contrib.auth.backends.ModelBackend")
+            there.force_login(kim, "tap_provider.backends.ModelBackend")
             party = make_party("plain")
             plain = [party.exchange(*party.code(there, scope="openid profile"))]
         party = make_party("ours")

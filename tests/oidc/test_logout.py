@@ -169,7 +169,7 @@ def test_logout__asks_where_the_hint_is_of_another_session_of_the_user(
 def test_logout__asks_nobody_who_has_just_signed_in_again(kim: Any, full: Client, intranet: Party) -> None:
     """The sign-in was renewed, and so is the one that the hint names."""
     hint = hint_of(intranet, full)
-    full.force_login(kim, backend="django.contrib.auth.backends.ModelBackend")
+    full.force_login(kim, backend="tap_provider.backends.ModelBackend")
 
     assert full.get(LOGOUT, {"id_token_hint": hint}).status_code == 302
     assert SESSION_KEY not in full.session

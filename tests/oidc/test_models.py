@@ -68,7 +68,7 @@ def test_relying_party__is_one_per_client() -> None:
 
 def test_relying_party_admin__lists_and_changes_what_a_client_may(admin: Any, portal: Party) -> None:
     browser = Client()
-    browser.force_login(admin, "django.contrib.auth.backends.ModelBackend")
+    browser.force_login(admin, "tap_provider.backends.ModelBackend")
     row = RelyingParty.objects.get(client_id="portal")
 
     assert b"portal" in browser.get("/admin/tap_provider_oidc/relyingparty/").content

@@ -426,7 +426,7 @@ def test_view__keeps_the_sessions_user_apart(full: Client, admin: Any, intranet:
     """Peer failure 5: whose session it is and whose token it is are two questions."""
     token = intranet.tokens(full).access_token
     browser = Client()
-    browser.force_login(admin, backend="django.contrib.auth.backends.ModelBackend")
+    browser.force_login(admin, backend="tap_provider.backends.ModelBackend")
 
     told = browser.get("/api/any/", headers={"authorization": f"Bearer {token}"}).json()
 

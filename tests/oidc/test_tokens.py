@@ -315,7 +315,8 @@ def test_exchange__of_a_registration_only_session_never_brings_offline_access(
 def test_refresh__after_the_sign_in_was_renewed_tells_what_its_code_told(full: Client, intranet: Party) -> None:
     tokens, sign_in = intranet.tokens(full), sign_in_of(full)
     stronger: dict[str, Any] = {"methods": ["passkey"], "amr": ["hwk", "mfa"], "level": Level.PHISHING_RESISTANT}
-    assert renew_sign_in(sign_in, **stronger, client=From(), now=timezone.now() + HOUR)
+    later = timezone.now() + HOUR
+    assert renew_sign_in(sign_in, **stronger, client=From(), now=later, authenticated_at=later)
 
     refreshed = intranet.read(intranet.refresh(tokens.refresh_token), nonce=None)
     again = intranet.read(intranet.refresh(refreshed.refresh_token), nonce=None)

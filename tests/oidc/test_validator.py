@@ -316,7 +316,7 @@ def test_auth_time__is_not_moved_by_a_login_on_another_device(
     record = move(browser, authenticated_at=timezone.now() - HOUR)
     code, asked = portal.code(browser)
 
-    Client().force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    Client().force_login(user, backend="tap_provider.backends.ModelBackend")
 
     claims = portal.read(portal.exchange(code, asked), nonce=asked.query["nonce"]).claims
     user.refresh_from_db()

@@ -33,7 +33,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 AUTHENTICATION_BACKENDS = [
-    "django.contrib.auth.backends.ModelBackend",
+    "tap_provider.backends.ModelBackend",
     "tap_provider.backends.TemporaryAccessPassBackend",
 ]
 TEMPLATES = [

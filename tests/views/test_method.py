@@ -192,6 +192,14 @@ def test_method__of_no_name_is_the_form_again(name: str, passkey_client: Client,
     assert key.name == before
 
 
+def test_method__of_another_package_is_offered_no_other_name(passkey_client: Client, app: TOTPDevice) -> None:
+    page = passkey_client.get(page_of("totp", app))
+    assert (page.status_code, page.context["form"]) == (200, None)
+    passkey_client.post(page_of("totp", app), {"name": "Mine"})
+    app.refresh_from_db()
+    assert app.name == "Phone"
+
+
 # Removing
 
 

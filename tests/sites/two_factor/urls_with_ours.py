@@ -1,0 +1,7 @@
+"""What the site had by mistake: our login page beside two_factor's."""
+
+from django.urls import include, path
+
+from . import urls
+
+urlpatterns = [path("security/", include("tap_provider.urls")), *urls.urlpatterns]
