@@ -8,10 +8,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
 from oauth2_provider.models import get_device_grant_model, get_grant_model
 from oauth2_provider.oauth2_validators import OAuth2Validator
-from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidGrantError
+from oauthlib.oauth2.rfc6749.errors import (
+    CustomOAuth2Error,
+    InvalidGrantError,
+    InvalidScopeError,
+    UnauthorizedClientError,
+)
+from oauthlib.oauth2.rfc6749.utils import scope_to_list
 
+from ..exceptions import SignInRefused, TooManyAttempts
+from ..methods.two_steps import verify_password_alone
 from ..models import Level
 from . import request_context
 from .contexts import (
@@ -23,13 +32,25 @@ from .contexts import (
     sign_in_of_token,
 )
 from .models import relying_party
-from .tokens import CodeSpent, brings_refresh_token, cut_short, end_access_token, forget_id_token, lasts, spend
+from .tokens import SECOND, CodeSpent, brings_refresh_token, cut_short, end_access_token, forget_id_token, lasts, spend
 
 if TYPE_CHECKING:
     from ..models import SignIn
 
 
 DEVICE_CODE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+
+
+class TooManyGuesses(InvalidGrantError):
+    """The throttle refused a password before it was hashed: told at the typed name, as our sign-in page does."""
+
+    def __init__(self, refusal: TooManyAttempts, *, request: Any) -> None:
+        super().__init__("Too many attempts.", request=request)
+        self.retry_after = -(-refusal.retry_after // SECOND)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {**super().headers, "Retry-After": str(self.retry_after)}
 
 
 class TokenEndpointValidator(OAuth2Validator):
@@ -77,11 +98,28 @@ class TokenEndpointValidator(OAuth2Validator):
         request_context.put(request, sign_in, code_digest="" if sign_in is None else sign_in.code_digest)
         return _is_good(sign_in, request) and _is_strong_enough(sign_in, client)
 
+    @sensitive_variables()
     def validate_user(self, username: str, password: str, client: Any, request: Any, *args: Any, **kw: Any) -> bool:
-        """Refuse the password grant where a password is less than the client's minimum (RFC 6749 §4.3)."""
+        """Check a password where this client may ask for it, in the counters of our pages (RFC 6749 §4.3.2).
+
+        oauthlib asks for the client's right to the grant, and to the scopes, only after this: with the password hashed,
+        and an answer that tells whether it was right.
+        """
+        if not self.validate_grant_type(client.client_id, request.grant_type, client, request):
+            raise UnauthorizedClientError(request=request)
+        scopes = request.scopes or scope_to_list(self.get_default_scopes(client.client_id, request))
+        if not self.validate_scopes(client.client_id, scopes, client, request):
+            raise InvalidScopeError(request=request)
         if not relying_party(client.client_id).takes_level(Level.SINGLE_FACTOR):
             return False
-        return bool(super().validate_user(username, password, client, request, *args, **kw))
+        asker, now = self.build_http_request(request), timezone.now()
+        try:
+            request.user = verify_password_alone(asker, username=username, password=password, now=now)
+        except TooManyAttempts as refusal:
+            raise TooManyGuesses(refusal, request=request) from None
+        except SignInRefused:
+            return False
+        return True
 
     def validate_grant_type(
         self, client_id: str, grant_type: str, client: Any, request: Any, *args: Any, **kw: Any

@@ -1,0 +1,149 @@
+"""What is decided before anything is hashed or spent: passwords and codes at the token endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.hashers import MD5PasswordHasher
+from django.test import Client
+from django_otp.plugins.otp_totp.models import TOTPDevice
+from oauth2_provider.models import get_access_token_model, get_application_model
+
+from tap_provider.models import AuditEvent
+from tap_provider.oidc.models import RelyingParty
+
+from .conftest import PASSWORD, TOKEN, Party, deactivate, sign_in_with_passkey, toolkit_settings
+
+# Guesses at passwords (RFC 6749 §4.3.2)
+
+
+class CountedPasswords(MD5PasswordHasher):
+    """Django's own for tests, which notes what it was asked to hash."""
+
+    hashed: list[str] = []
+
+    def encode(self, password: str, salt: str) -> str:
+        self.hashed.append(password)
+        return super().encode(password, salt)
+
+
+@pytest.fixture
+def hashed(settings: Any, kim: Any) -> list[str]:
+    """List what the site's first hasher is asked to hash from now on."""
+    settings.PASSWORD_HASHERS = [
+        f"{__name__}.CountedPasswords",
+        "tap_provider.oidc.hashers.ClientSecretHasher",
+    ]
+    CountedPasswords.hashed.clear()
+    return CountedPasswords.hashed
+
+
+@pytest.fixture
+def legacy(make_party: Callable[..., Party]) -> Party:
+    """A public client that has the right to the password grant."""
+    model = get_application_model()
+    return make_party("legacy", client_type=model.CLIENT_PUBLIC, authorization_grant_type=model.GRANT_PASSWORD)
+
+
+@pytest.fixture
+def public(make_party: Callable[..., Party]) -> Party:
+    """A public client that has not."""
+    return make_party("public", client_type=get_application_model().CLIENT_PUBLIC)
+
+
+def guess(party: Party, username: str, password: str, **changes: Any) -> Any:
+    """Send a password to the token endpoint of a site that has the grant switched on."""
+    body = {"grant_type": "password", "username": username, "password": password, "client_id": party.client_id}
+    with toolkit_settings(COMPLIANT_BCP_RFC9700_PASSWORD_GRANT=False):
+        return Client().post(TOKEN, {**body, **changes})
+
+
+def answer(response: Any) -> Any:
+    return response.status_code, response.json(), response.headers.get("Retry-After")
+
+
+@pytest.mark.compliance("RFC 6749 §4.3.2", "RFC 6749 §5.2")
+@pytest.mark.parametrize("gate", [True, False], ids=["switched_off", "not_the_clients"])
+def test_validate_user__decides_the_clients_right_before_it_hashes(
+    kim: Any, public: Party, legacy: Party, hashed: list[str], gate: bool
+) -> None:
+    """A public client's id is no secret: any stranger could guess through it."""
+    party = legacy if gate else public
+    body = {"grant_type": "password", "username": kim.username, "client_id": party.client_id}
+    with toolkit_settings(COMPLIANT_BCP_RFC9700_PASSWORD_GRANT=gate):
+        answers = [Client().post(TOKEN, {**body, "password": typed}) for typed in (PASSWORD, "wrong")]
+
+    assert [answer(response) for response in answers] == [(400, {"error": "unauthorized_client"}, None)] * 2
+    assert hashed == []
+
+
+@pytest.mark.compliance("RFC 6749 §4.3.2")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:oauth2_provider")
+def test_validate_user__decides_the_scopes_before_it_hashes(kim: Any, legacy: Party, hashed: list[str]) -> None:
+    answers = [guess(legacy, kim.username, typed, scope="introspection") for typed in (PASSWORD, "wrong")]
+
+    assert [response.json()["error"] for response in answers] == ["invalid_scope"] * 2
+    assert hashed == []
+
+
+@pytest.mark.compliance("RFC 6749 §4.3.2", "RFC 6749 §10.10")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:oauth2_provider")
+@pytest.mark.parametrize("name", ["kim", "nobody"])
+def test_validate_user__hashes_ten_guesses_of_a_hundred(kim: Any, legacy: Party, hashed: list[str], name: str) -> None:
+    answers = [guess(legacy, name, f"guess {number}") for number in range(100)]
+
+    assert {response.status_code for response in answers} == {400}
+    assert {response.json()["error"] for response in answers} == {"invalid_grant"}
+    assert len(hashed) == 10
+    assert [("Retry-After" in response.headers) for response in answers] == [False] * 10 + [True] * 90
+    assert 0 < int(answers[-1].headers["Retry-After"]) <= 11 * 60
+    # The right password is refused as well, here and at the page, which tells as much of a name that nobody has.
+    assert guess(legacy, name, PASSWORD).json() == answers[-1].json()
+    assert Client().post("/account/sign-in/", {"upn": name, "password": PASSWORD}).status_code == 429
+
+
+@pytest.mark.compliance("RFC 6749 §4.3.2")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:oauth2_provider")
+def test_validate_user__counts_what_the_page_has_refused(kim: Any, legacy: Party, hashed: list[str]) -> None:
+    for _ in range(10):
+        Client().post("/account/sign-in/", {"upn": kim.username, "password": "wrong"})
+    hashed.clear()
+
+    assert "Retry-After" in guess(legacy, kim.username, PASSWORD).headers
+    assert hashed == []
+
+
+@pytest.mark.compliance("RFC 6749 §5.2")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:oauth2_provider")
+def test_validate_user__refuses_everything_alike(kim: Any, make_user: Callable[..., Any], legacy: Party) -> None:
+    """Neither a second factor, nor deactivation, nor the client's minimum tells that a password was right."""
+    with_app, with_passkey, gone = (make_user(name, password=PASSWORD) for name in ("app", "key", "gone"))
+    TOTPDevice.objects.create(user=with_app, confirmed=True, name="app")
+    sign_in_with_passkey(with_passkey)
+    deactivate(gone)
+
+    refused = [guess(legacy, user.username, PASSWORD) for user in (with_app, with_passkey, gone)]
+    refused += [guess(legacy, name, "wrong") for name in (kim.username, "app", "key", "gone", "nobody")]
+    RelyingParty.objects.create(client_id=legacy.client_id, minimum_level="multi_factor")
+    refused += [guess(legacy, kim.username, typed) for typed in (PASSWORD, "wrong")]
+
+    answers = [answer(response) for response in refused]
+    assert answers[0][0] == 400
+    assert answers[0][1] == {"error": "invalid_grant", "error_description": "Invalid credentials given."}
+    assert all(one == answers[0] for one in answers)
+    assert not get_access_token_model().objects.exists()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:oauth2_provider")
+def test_validate_user__records_a_refusal_as_the_page_does(kim: Any, legacy: Party) -> None:
+    guess(legacy, kim.username, "typed-by-mistake")
+
+    event = AuditEvent.objects.get(kind=AuditEvent.Kind.SIGN_IN_REFUSED)
+    assert (event.user_key, event.address, event.detail) == (str(kim.pk), "127.0.0.1", {"reason": "password"})
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:oauth2_provider")
+def test_validate_user__a_right_password_is_no_guess(kim: Any, legacy: Party) -> None:
+    assert [guess(legacy, kim.username, PASSWORD, scope="profile").status_code for _ in range(12)] == [200] * 12
