@@ -67,6 +67,8 @@ class TokenEndpointValidator(OAuth2Validator):
             # is not asked for (RFC 6749 §4.1.2, §10.5).
             revoke_tokens_of_code(digest_of(code), client_id=client.client_id)
             return False
+        if request.code_verifier and not grant.code_challenge:
+            return False  # the challenge was taken out on its way here (RFC 9700 §4.8.2); oauthlib asks for none then
         sign_in = sign_in_of_code(code, user=request.user)
         request_context.put(request, sign_in, code_digest=digest_of(code))
         request_context.put_exchanged(request, grant)

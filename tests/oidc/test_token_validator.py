@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from oauth2_provider.models import get_access_token_model, get_application_model
 from tap_provider.models import AuditEvent
 from tap_provider.oidc.models import RelyingParty
 
-from .conftest import PASSWORD, TOKEN, Party, deactivate, sign_in_with_passkey, toolkit_settings
+from .conftest import PASSWORD, REDIRECT_URI, TOKEN, Party, deactivate, sign_in_with_passkey, toolkit_settings
 
 # Guesses at passwords (RFC 6749 §4.3.2)
 
@@ -147,3 +147,90 @@ def test_validate_user__records_a_refusal_as_the_page_does(kim: Any, legacy: Par
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:oauth2_provider")
 def test_validate_user__a_right_password_is_no_guess(kim: Any, legacy: Party) -> None:
     assert [guess(legacy, kim.username, PASSWORD, scope="profile").status_code for _ in range(12)] == [200] * 12
+
+
+# PKCE (RFC 7636 §4; RFC 9700 §2.1.1, §4.8.2)
+
+
+@pytest.fixture
+def exempt() -> Iterator[None]:
+    """Have no client obliged to PKCE, and both methods allowed."""
+    with toolkit_settings(
+        PKCE_REQUIRED=False,
+        COMPLIANT_BCP_RFC9700_PKCE_REQUIRED=False,
+        COMPLIANT_BCP_RFC9700_PKCE_METHOD=False,
+    ):
+        yield
+
+
+NO_CHALLENGE: dict[str, Any] = {"code_challenge": None, "code_challenge_method": None}
+
+
+@pytest.mark.compliance("RFC 9700 §2.1.1", "RFC 9700 §4.8.2")
+@pytest.mark.usefixtures("exempt")
+@pytest.mark.parametrize("client_type", ["confidential", "public"])
+def test_validate_code__refuses_a_verifier_where_no_challenge_was_sent(
+    full: Client, make_party: Callable[..., Party], client_type: str
+) -> None:
+    """Who took the challenge out of the request holds a code that nothing protects, and the client sends a verifier."""
+    party = make_party("careful", client_type=client_type)
+    code, asked = party.code(full, **NO_CHALLENGE)
+
+    refused = party.exchange(code, asked)
+
+    assert (refused.status_code, refused.json()["error"]) == (400, "invalid_grant")
+    assert not get_access_token_model().objects.exists()
+
+
+@pytest.mark.compliance("RFC 6749 §3.2")
+@pytest.mark.usefixtures("exempt")
+@pytest.mark.parametrize("sent", [{"code_verifier": ""}, {}], ids=["empty", "missing"])
+def test_validate_code__takes_an_empty_verifier_for_none(full: Client, intranet: Party, sent: dict[str, str]) -> None:
+    """RFC 6749 §3.2: what is sent without a value is omitted. A client without PKCE is served where it may be."""
+    code, _ = intranet.code(full, **NO_CHALLENGE)
+    body = {"grant_type": "authorization_code", "code": code, "redirect_uri": REDIRECT_URI, **intranet.credentials}
+
+    assert intranet.server.post(TOKEN, {**body, **sent}).status_code == 200
+
+
+@pytest.mark.compliance("RFC 7636 §4.6")
+@pytest.mark.usefixtures("exempt")
+@pytest.mark.parametrize("verifier", ["", "x" * 43, None], ids=["empty", "wrong", "missing"])
+def test_validate_code__needs_the_verifier_where_a_challenge_was_sent(
+    full: Client, intranet: Party, verifier: str | None
+) -> None:
+    code, asked = intranet.code(full)
+    body = {"grant_type": "authorization_code", "code": code, "redirect_uri": REDIRECT_URI, **intranet.credentials}
+    sent = {} if verifier is None else {"code_verifier": verifier}
+
+    refused = intranet.server.post(TOKEN, {**body, **sent})
+
+    assert (refused.status_code, refused.json()["error"]) == (
+        400,
+        "invalid_request" if verifier is None else "invalid_grant",
+    )
+    assert intranet.exchange(code, asked).status_code == 200
+
+
+@pytest.mark.compliance("RFC 7636 §4.3", "RFC 7636 §4.6")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:oauth2_provider")
+@pytest.mark.usefixtures("exempt")
+@pytest.mark.parametrize("method", ["plain", None], ids=["plain", "missing"])
+def test_validate_code__compares_a_plain_challenge_with_the_verifier(
+    full: Client, intranet: Party, method: str | None
+) -> None:
+    challenge = "plain-" + "x" * 40
+    for verifier, status in ((challenge, 200), (challenge.upper(), 400)):
+        code, asked = intranet.code(full, code_challenge=challenge, code_challenge_method=method)
+        assert intranet.exchange(code, asked, code_verifier=verifier).status_code == status
+
+
+@pytest.mark.compliance("RFC 9700 §4.8.2")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:oauth2_provider")
+@pytest.mark.usefixtures("exempt")
+def test_validate_code__a_challenge_stripped_of_its_method_does_not_fit_the_clients_verifier(
+    full: Client, intranet: Party
+) -> None:
+    code, asked = intranet.code(full, code_challenge_method=None)
+
+    assert intranet.exchange(code, asked).json()["error"] == "invalid_grant"
