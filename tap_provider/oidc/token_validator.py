@@ -54,6 +54,16 @@ class TooManyGuesses(InvalidGrantError):
 
 
 class TokenEndpointValidator(OAuth2Validator):
+    def authenticate_client(self, request: Any, *args: Any, **kw: Any) -> bool:
+        """Refuse a client that names another one beside its own credentials (RFC 6749 §2.3).
+
+        oauthlib makes what the body names the audience of ID tokens: they would pass for the other client's.
+        """
+        return bool(super().authenticate_client(request, *args, **kw)) and _is_the_one_named(request)
+
+    def authenticate_client_id(self, client_id: str, request: Any, *args: Any, **kw: Any) -> bool:
+        return bool(super().authenticate_client_id(client_id, request, *args, **kw)) and _is_the_one_named(request)
+
     def get_authorization_code_scopes(self, client_id: str, code: str, redirect_uri: str, request: Any) -> list[str]:
         grant = _grant_of(code, request)
         return [] if grant is None else grant.scope.split()
@@ -182,6 +192,11 @@ class TokenEndpointValidator(OAuth2Validator):
         """The grant was deleted where its tokens were stored."""
         if request_context.exchanged(request) is None:
             super().invalidate_authorization_code(client_id, code, request, *args, **kw)
+
+
+def _is_the_one_named(request: Any) -> bool:
+    # Some databases find a client by its id in another case.
+    return not request.client_id or bool(request.client_id == request.client.client_id)
 
 
 def _is_good(sign_in: SignIn | None, request: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -147,6 +148,42 @@ def test_validate_user__records_a_refusal_as_the_page_does(kim: Any, legacy: Par
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:oauth2_provider")
 def test_validate_user__a_right_password_is_no_guess(kim: Any, legacy: Party) -> None:
     assert [guess(legacy, kim.username, PASSWORD, scope="profile").status_code for _ in range(12)] == [200] * 12
+
+
+# Which client asks (RFC 6749 §2.3)
+
+
+@pytest.mark.compliance("RFC 6749 §2.3", "OpenID Connect Core 1.0 §3.1.3.7")
+@pytest.mark.parametrize("grant", ["authorization_code", "refresh_token"])
+def test_authenticate_client__refuses_one_that_names_another(
+    full: Client, intranet: Party, portal: Party, grant: str
+) -> None:
+    """What the body names would be the audience of the ID token: one of Kim's for a client that Kim never used."""
+    code, asked = intranet.code(full)
+    body = {"code": code, "redirect_uri": REDIRECT_URI, "code_verifier": asked.verifier}
+    if grant == "refresh_token":
+        body = {"refresh_token": intranet.exchange(code, asked).json()["refresh_token"]}
+    basic = b64encode(f"{intranet.client_id}:{intranet.secret}".encode()).decode()
+
+    def send(**more: str) -> Any:
+        headers = {"authorization": f"Basic {basic}"}
+        return intranet.server.post(TOKEN, {"grant_type": grant, **body, **more}, headers=headers)
+
+    refused = send(client_id=portal.client_id)
+    assert (refused.status_code, refused.json()) == (401, {"error": "invalid_client"})
+    assert intranet.read(send(client_id=intranet.client_id), nonce=None).claims["aud"] == intranet.client_id
+
+
+@pytest.mark.compliance("RFC 6749 §2.3")
+def test_authenticate_client__a_client_id_of_another_case_is_no_public_clients(
+    full: Client, make_party: Callable[..., Party]
+) -> None:
+    """Some databases find it by that."""
+    party = make_party("phone", client_type=get_application_model().CLIENT_PUBLIC)
+    code, asked = party.code(full)
+
+    assert party.exchange(code, asked, client_id="PHONE", client_secret="").json()["error"] == "invalid_client"
+    assert party.exchange(code, asked, client_secret="").status_code == 200
 
 
 # PKCE (RFC 7636 §4; RFC 9700 §2.1.1, §4.8.2)
