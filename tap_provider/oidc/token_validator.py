@@ -31,14 +31,12 @@ from .contexts import (
     sign_in_of_code,
     sign_in_of_token,
 )
+from .device_codes import DEVICE_CODE_GRANT, SPENT, add_id_token, find_device, refuse_unless_approved, spend_device
 from .models import relying_party
 from .tokens import SECOND, CodeSpent, brings_refresh_token, cut_short, end_access_token, forget_id_token, lasts, spend
 
 if TYPE_CHECKING:
     from ..models import SignIn
-
-
-DEVICE_CODE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 
 
 class TooManyGuesses(InvalidGrantError):
@@ -161,7 +159,8 @@ class TokenEndpointValidator(OAuth2Validator):
         The toolkit names this method as the one to override, within its transaction: tokens without their context would
         pass for some from before the installation.
         """
-        sign_in, grant, now = request_context.take(request), request_context.exchanged(request), timezone.now()
+        sign_in, now = request_context.take(request), timezone.now()
+        grant, device = request_context.exchanged(request), request_context.device(request)
         if grant is not None and not brings_refresh_token(request.scopes):
             token.pop("refresh_token", None)
         end = None
@@ -172,10 +171,14 @@ class TokenEndpointValidator(OAuth2Validator):
                 raise InvalidGrantError(request=request)
             token.pop("refresh_token", None)
             end = cut_short(token, sign_in, now=now)
+        if device is not None:
+            add_id_token(token, self, request)
         with request_context.signed_just_now(token.get("id_token"), request):
             result = super()._save_bearer_token(token, request, *args, **kwargs)
         if grant is not None:
             spend(grant, request)
+        if device is not None:
+            spend_device(device, request)
         if end is not None:
             end_access_token(token["access_token"], end=end)
         if sign_in is not None:
@@ -212,16 +215,25 @@ def _is_strong_enough(sign_in: SignIn | None, client: Any) -> bool:
 
 
 def _take_up_device(request: Any) -> None:
-    """Carry the sign-in that approved the device, whose code is its own client's (RFC 8628 §3.4).
+    """Carry the sign-in that approved the device, if this is its own client's code (RFC 8628 §3.4, §3.5).
 
-    The toolkit asks for the approval in its view alone, which does not see a device's code in a JSON body.
+    The toolkit answers by the status of the code in its view, before it knows the client. Here the client has
+    authenticated itself: another one learns nothing and moves nothing.
     """
-    device = get_device_grant_model().objects.filter(device_code=request.device_code).first()
-    if device is None or device.client_id != request.client.client_id or device.status != device.AUTHORIZED:
+    client, device = request.client, find_device(request.device_code)
+    request_context.put(request, None)
+    if device is None or device.client_id != client.client_id:
         raise InvalidGrantError(request=request)
+    code_digest = digest_of(device.device_code)
+    if device.status == SPENT:
+        revoke_tokens_of_code(code_digest, client_id=client.client_id)
+        raise InvalidGrantError(request=request)
+    refuse_unless_approved(device, now=timezone.now())
+    request.user, request.scopes = device.user, device.scope.split()
     sign_in = sign_in_of_code(device.device_code)
-    request_context.put(request, sign_in, code_digest=digest_of(device.device_code))
-    if not (_is_good(sign_in, request) and _is_strong_enough(sign_in, request.client)):
+    request_context.put(request, sign_in, code_digest=code_digest)
+    request_context.put_device(request, device)
+    if device.user is None or not (_is_good(sign_in, request) and _is_strong_enough(sign_in, client)):
         raise InvalidGrantError(request=request)
 
 
