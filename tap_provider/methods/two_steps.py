@@ -27,6 +27,7 @@ from ..throttle import Attempt, account_of, count_attempt, take_back
 from .full_session import PENDING_KEY, sign_in
 from .other_factors import has_other_factor
 from .password import USED_PASSWORD
+from .registration import has_second_factor
 from .registry import all_kinds
 
 if TYPE_CHECKING:
@@ -46,22 +47,7 @@ def sign_in_with_password(request: HttpRequest, *, upn: str, password: str | Sec
 
     Raises TooManyAttempts before anything is hashed, or SignInRefused.
     """
-    password = Secret.of(password)
-    named, typed = _whom(upn), clean_upn(upn) or upn[:256]
-    attempt = count_attempt(purpose="password", upn=typed, address=Client.of(request).address, now=now)
-    at_account = _count_at_account(named, typed=typed, now=now)
-    # A text that cannot be a name is tried as one that nobody has, which costs the same and no database refuses. An
-    # account that was guessed at too often is tried as well, and refused whatever comes of it.
-    username = (clean_upn(upn) or NOBODY) if named is None else named.get_username()
-    try:
-        user = authenticate(request, username=username, password=password.reveal())
-    except ValueError:  # a lone surrogate, which no hasher can encode
-        user = None
-    if user is None or at_account is None or _is_by_token(user.backend):
-        record_refusal(request, named, reason="password", now=now)
-        raise SignInRefused(_("That user name and password do not match."), code="password_not_accepted")
-    take_back(attempt)
-    take_back(at_account)
+    user = _verify_password(request, typed=upn, password=Secret.of(password), now=now)
     backend: str = user.backend
     if not second_factor_kinds(user):
         _guard_alone(request, user, now=now)
@@ -86,6 +72,47 @@ def _guard_alone(request: HttpRequest, user: Any, *, now: datetime) -> None:
             "the page where you usually do."
         )
         raise SignInRefused(message, code="other_second_factor")
+
+
+@sensitive_variables()
+def verify_password_alone(request: HttpRequest, *, username: str, password: str | Secret, now: datetime) -> Any:
+    """Return the user with this user name and password, for a caller that asks for nothing else (RFC 6749 §4.3).
+
+    Raises TooManyAttempts before anything is hashed, or SignInRefused. A user with a second factor is refused like a
+    wrong password, and counted like one: neither answer nor count tells that the password was right.
+    """
+    return _verify_password(request, typed=username, password=Secret.of(password), now=now, alone=True)
+
+
+@sensitive_variables()
+def _verify_password(request: HttpRequest, *, typed: str, password: Secret, now: datetime, alone: bool = False) -> Any:
+    """Count a guess, check the password, and return the user, with the `backend` that accepted it.
+
+    Every door at which a password can be guessed comes through here, so that all of them share the counters.
+
+    `alone`: nothing follows the password. The caller is then a client of OAuth's, which sends a user name and no UPN.
+    """
+    named, name = _whom(typed), clean_upn(typed) or typed[:256]
+    attempt = count_attempt(purpose="password", upn=name, address=Client.of(request).address, now=now)
+    at_account = _count_at_account(named, typed=name, now=now)
+    # A text that cannot be a name is tried as one that no user has, which costs the same and no database refuses. An
+    # account that was guessed at too often is tried as well, and refused whatever comes of it.
+    username = (clean_upn(typed) or NOBODY) if named is None or alone else named.get_username()
+    try:
+        user = authenticate(request, username=username, password=password.reveal())
+    except ValueError:  # a lone surrogate, which no hasher can encode
+        user = None
+    if user is None or at_account is None or not _is_proof(user) or (alone and has_second_factor(user)):
+        record_refusal(request, named, reason="password", now=now)
+        raise SignInRefused(_("That user name and password do not match."), code="password_not_accepted")
+    take_back(attempt)
+    take_back(at_account)
+    return user
+
+
+def _is_proof(user: Any) -> bool:
+    """Tell whether the success of this user's backend proves the password of a user who may sign in."""
+    return user.is_active and not _is_by_token(user.backend)
 
 
 def _is_by_token(backend: str) -> bool:

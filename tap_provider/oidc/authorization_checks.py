@@ -7,6 +7,7 @@ the toolkit's own checks of response type, PKCE and scope.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -77,6 +78,8 @@ class ChooseAccount:
 
 
 MOMENT = timedelta(minutes=1)
+
+_CHALLENGE = re.compile(r"[A-Za-z0-9._~-]{43,128}")  # RFC 7636 §4.2
 
 Answer = Refuse | SignInAnew | StepUp | ChooseAccount
 
@@ -177,10 +180,21 @@ def _readable(request: AuthorizationRequest) -> Answer | None:
     return None
 
 
+def _challenge(request: AuthorizationRequest) -> Answer | None:
+    """A client that names a method has sent a challenge: without it a code would be issued that nothing protects."""
+    challenge = request.text("code_challenge")
+    if not challenge and request.text("code_challenge_method"):
+        return Refuse("invalid_request", "code_challenge_method comes with a code_challenge.")
+    if challenge and not _CHALLENGE.fullmatch(challenge):
+        return Refuse("invalid_request", "code_challenge has 43 to 128 letters, digits, or any of - . _ ~.")
+    return None
+
+
 REQUEST_CHECKS = (
     Check("each parameter once", "RFC 6749 §3.1", _once),
     Check("no request object", "OpenID Connect Core 1.0 §3.1.2.6", _request_object),
     Check("readable parameters", "OpenID Connect Core 1.0 §3.1.2.2", _readable),
+    Check("a PKCE challenge", "RFC 7636 §4.3", _challenge),
 )
 
 

@@ -28,6 +28,7 @@ VIEWS = {
     "oauth2_provider:token": views.TokenView,
     "oauth2_provider:revoke-token": views.RevokeTokenView,
     "oauth2_provider:device-authorization": views.DeviceAuthorizationView,
+    "oauth2_provider:device": views.DeviceUserCodeView,
     "oauth2_provider:device-confirm": views.DeviceConfirmView,
     "oauth2_provider:user-info": views.UserInfoView,
     "oauth2_provider:introspect": views.IntrospectTokenView,

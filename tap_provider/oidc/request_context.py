@@ -22,6 +22,7 @@ ATTRIBUTE = "tap_sign_in"
 CODE_DIGEST = "tap_code_digest"
 GRANT = "tap_grant"
 EXCHANGED = "tap_exchanged"
+DEVICE = "tap_device"
 JUDGED_LATER = "tap_judged_later"
 
 
@@ -79,6 +80,16 @@ def put_exchanged(oauth_request: Any, grant: Any) -> None:
 def exchanged(oauth_request: Any) -> Any | None:
     """Return the grant that this request has presented as a valid authorization code."""
     return oauth_request.__dict__.get(EXCHANGED)
+
+
+def put_device(oauth_request: Any, device: Any) -> None:
+    """Note that this request has presented the code of this approved device."""
+    oauth_request.__dict__[DEVICE] = device
+
+
+def device(oauth_request: Any) -> Any | None:
+    """Return the approved device whose code this request has presented."""
+    return oauth_request.__dict__.get(DEVICE)
 
 
 def judge_later(oauth_request: Any) -> None:

@@ -8,10 +8,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
 from oauth2_provider.models import get_device_grant_model, get_grant_model
 from oauth2_provider.oauth2_validators import OAuth2Validator
-from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidGrantError
+from oauthlib.oauth2.rfc6749.errors import (
+    CustomOAuth2Error,
+    InvalidGrantError,
+    InvalidScopeError,
+    UnauthorizedClientError,
+)
+from oauthlib.oauth2.rfc6749.utils import scope_to_list
 
+from ..exceptions import SignInRefused, TooManyAttempts
+from ..methods.two_steps import verify_password_alone
 from ..models import Level
 from . import request_context
 from .contexts import (
@@ -22,17 +31,37 @@ from .contexts import (
     sign_in_of_code,
     sign_in_of_token,
 )
+from .device_codes import DEVICE_CODE_GRANT, SPENT, add_id_token, find_device, refuse_unless_approved, spend_device
 from .models import relying_party
-from .tokens import CodeSpent, brings_refresh_token, cut_short, end_access_token, forget_id_token, lasts, spend
+from .tokens import SECOND, CodeSpent, brings_refresh_token, cut_short, end_access_token, forget_id_token, lasts, spend
 
 if TYPE_CHECKING:
     from ..models import SignIn
 
 
-DEVICE_CODE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+class TooManyGuesses(InvalidGrantError):
+    """The throttle refused a password before it was hashed: told at the typed name, as our sign-in page does."""
+
+    def __init__(self, refusal: TooManyAttempts, *, request: Any) -> None:
+        super().__init__("Too many attempts.", request=request)
+        self.retry_after = -(-refusal.retry_after // SECOND)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {**super().headers, "Retry-After": str(self.retry_after)}
 
 
 class TokenEndpointValidator(OAuth2Validator):
+    def authenticate_client(self, request: Any, *args: Any, **kw: Any) -> bool:
+        """Refuse a client that names another one beside its own credentials (RFC 6749 §2.3).
+
+        oauthlib makes what the body names the audience of ID tokens: they would pass for the other client's.
+        """
+        return bool(super().authenticate_client(request, *args, **kw)) and _is_the_one_named(request)
+
+    def authenticate_client_id(self, client_id: str, request: Any, *args: Any, **kw: Any) -> bool:
+        return bool(super().authenticate_client_id(client_id, request, *args, **kw)) and _is_the_one_named(request)
+
     def get_authorization_code_scopes(self, client_id: str, code: str, redirect_uri: str, request: Any) -> list[str]:
         grant = _grant_of(code, request)
         return [] if grant is None else grant.scope.split()
@@ -46,6 +75,8 @@ class TokenEndpointValidator(OAuth2Validator):
             # is not asked for (RFC 6749 §4.1.2, §10.5).
             revoke_tokens_of_code(digest_of(code), client_id=client.client_id)
             return False
+        if request.code_verifier and not grant.code_challenge:
+            return False  # the challenge was taken out on its way here (RFC 9700 §4.8.2); oauthlib asks for none then
         sign_in = sign_in_of_code(code, user=request.user)
         request_context.put(request, sign_in, code_digest=digest_of(code))
         request_context.put_exchanged(request, grant)
@@ -77,11 +108,28 @@ class TokenEndpointValidator(OAuth2Validator):
         request_context.put(request, sign_in, code_digest="" if sign_in is None else sign_in.code_digest)
         return _is_good(sign_in, request) and _is_strong_enough(sign_in, client)
 
+    @sensitive_variables()
     def validate_user(self, username: str, password: str, client: Any, request: Any, *args: Any, **kw: Any) -> bool:
-        """Refuse the password grant where a password is less than the client's minimum (RFC 6749 §4.3)."""
+        """Check a password where this client may ask for it, in the counters of our pages (RFC 6749 §4.3.2).
+
+        oauthlib asks for the client's right to the grant, and to the scopes, only after this: with the password hashed,
+        and an answer that tells whether it was right.
+        """
+        if not self.validate_grant_type(client.client_id, request.grant_type, client, request):
+            raise UnauthorizedClientError(request=request)
+        scopes = request.scopes or scope_to_list(self.get_default_scopes(client.client_id, request))
+        if not self.validate_scopes(client.client_id, scopes, client, request):
+            raise InvalidScopeError(request=request)
         if not relying_party(client.client_id).takes_level(Level.SINGLE_FACTOR):
             return False
-        return bool(super().validate_user(username, password, client, request, *args, **kw))
+        asker, now = self.build_http_request(request), timezone.now()
+        try:
+            request.user = verify_password_alone(asker, username=username, password=password, now=now)
+        except TooManyAttempts as refusal:
+            raise TooManyGuesses(refusal, request=request) from None
+        except SignInRefused:
+            return False
+        return True
 
     def validate_grant_type(
         self, client_id: str, grant_type: str, client: Any, request: Any, *args: Any, **kw: Any
@@ -111,7 +159,8 @@ class TokenEndpointValidator(OAuth2Validator):
         The toolkit names this method as the one to override, within its transaction: tokens without their context would
         pass for some from before the installation.
         """
-        sign_in, grant, now = request_context.take(request), request_context.exchanged(request), timezone.now()
+        sign_in, now = request_context.take(request), timezone.now()
+        grant, device = request_context.exchanged(request), request_context.device(request)
         if grant is not None and not brings_refresh_token(request.scopes):
             token.pop("refresh_token", None)
         end = None
@@ -122,10 +171,14 @@ class TokenEndpointValidator(OAuth2Validator):
                 raise InvalidGrantError(request=request)
             token.pop("refresh_token", None)
             end = cut_short(token, sign_in, now=now)
+        if device is not None:
+            add_id_token(token, self, request)
         with request_context.signed_just_now(token.get("id_token"), request):
             result = super()._save_bearer_token(token, request, *args, **kwargs)
         if grant is not None:
             spend(grant, request)
+        if device is not None:
+            spend_device(device, request)
         if end is not None:
             end_access_token(token["access_token"], end=end)
         if sign_in is not None:
@@ -144,6 +197,11 @@ class TokenEndpointValidator(OAuth2Validator):
             super().invalidate_authorization_code(client_id, code, request, *args, **kw)
 
 
+def _is_the_one_named(request: Any) -> bool:
+    # Some databases find a client by its id in another case.
+    return not request.client_id or bool(request.client_id == request.client.client_id)
+
+
 def _is_good(sign_in: SignIn | None, request: Any) -> bool:
     if sign_in is None:  # from before the installation, or by a grant without a session
         return bool(getattr(request.user, "is_active", True))
@@ -157,16 +215,25 @@ def _is_strong_enough(sign_in: SignIn | None, client: Any) -> bool:
 
 
 def _take_up_device(request: Any) -> None:
-    """Carry the sign-in that approved the device, whose code is its own client's (RFC 8628 §3.4).
+    """Carry the sign-in that approved the device, if this is its own client's code (RFC 8628 §3.4, §3.5).
 
-    The toolkit asks for the approval in its view alone, which does not see a device's code in a JSON body.
+    The toolkit answers by the status of the code in its view, before it knows the client. Here the client has
+    authenticated itself: another one learns nothing and moves nothing.
     """
-    device = get_device_grant_model().objects.filter(device_code=request.device_code).first()
-    if device is None or device.client_id != request.client.client_id or device.status != device.AUTHORIZED:
+    client, device = request.client, find_device(request.device_code)
+    request_context.put(request, None)
+    if device is None or device.client_id != client.client_id:
         raise InvalidGrantError(request=request)
+    code_digest = digest_of(device.device_code)
+    if device.status == SPENT:
+        revoke_tokens_of_code(code_digest, client_id=client.client_id)
+        raise InvalidGrantError(request=request)
+    refuse_unless_approved(device, now=timezone.now())
+    request.user, request.scopes = device.user, device.scope.split()
     sign_in = sign_in_of_code(device.device_code)
-    request_context.put(request, sign_in, code_digest=digest_of(device.device_code))
-    if not (_is_good(sign_in, request) and _is_strong_enough(sign_in, request.client)):
+    request_context.put(request, sign_in, code_digest=code_digest)
+    request_context.put_device(request, device)
+    if device.user is None or not (_is_good(sign_in, request) and _is_strong_enough(sign_in, client)):
         raise InvalidGrantError(request=request)
 
 

@@ -15,7 +15,13 @@ urlpatterns = [
     path("token/", views.TokenView.as_view(), name="token"),
     path("revoke_token/", views.RevokeTokenView.as_view(), name="revoke-token"),
     path("device-authorization/", views.DeviceAuthorizationView.as_view(), name="device-authorization"),
+    path("device/", views.DeviceUserCodeView.as_view(), name="device"),
     path("device-confirm/<slug:client_id>/<slug:user_code>", views.DeviceConfirmView.as_view(), name="device-confirm"),
+    path(
+        "device-grant-status/<slug:client_id>/<slug:user_code>",
+        views.DeviceGrantStatusView.as_view(),
+        name="device-grant-status",
+    ),
     path("userinfo/", views.UserInfoView.as_view(), name="user-info"),
     path("introspect/", views.IntrospectTokenView.as_view(), name="introspect"),
     path("register/", views.DynamicClientRegistrationView.as_view(), name="dcr-register"),

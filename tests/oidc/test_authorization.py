@@ -333,6 +333,33 @@ def test_malformed__is_told_before_what_the_toolkit_finds(full: Client, intranet
     assert "max_age" in answer_of(full.get(asked.url))["error_description"]
 
 
+@pytest.mark.compliance("RFC 7636 §4.2", "RFC 7636 §4.3", "RFC 9700 §4.8.2")
+@pytest.mark.parametrize("required", [True, False], ids=["pkce_required", "exempt"])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"code_challenge": None},
+        {"code_challenge": ""},
+        {"code_challenge": "x" * 42},
+        {"code_challenge": "x" * 42 + "="},
+        {"code_challenge": "x" * 129},
+        {"code_challenge": "x" * 43, "code_challenge_method": "S512"},
+    ],
+    ids=["missing", "empty", "short", "padded", "long", "unknown_method"],
+)
+def test_challenge__that_protects_nothing_is_invalid(
+    full: Client, intranet: Party, sent: dict[str, Any], required: bool
+) -> None:
+    """A client that names a method means PKCE, whether or not it has to: it learns that nothing would be protected."""
+    with toolkit_settings(PKCE_REQUIRED=required, COMPLIANT_BCP_RFC9700_PKCE_REQUIRED=required):
+        assert error_of(full, intranet.request(**sent)) == "invalid_request"
+
+
+@pytest.mark.compliance("RFC 7636 §4.3", "RFC 9700 §2.1.1")
+def test_challenge__without_a_method_is_plain_which_the_site_may_refuse(full: Client, intranet: Party) -> None:
+    assert error_of(full, intranet.request(code_challenge_method=None)) == "invalid_request"
+
+
 @pytest.mark.compliance("OpenID Connect Core 1.0 §5.5.1")
 def test_claims__sub_of_somebody_else_is_not_answered(full: Client, intranet: Party, admin: Any, kim: Any) -> None:
     """§5.5.1: a value requested for `sub` names who must be signed in."""

@@ -125,9 +125,6 @@ def assert_is_the_specifications(response: Any, name: str) -> None:
     assert response.headers["Cache-Control"] == "no-store"
     if response.status_code == 200:
         return
-    if name == "device" and response.status_code == 404:
-        assert response.json() == {"error": "device_not_found"}  # the toolkit's
-        return
     assert error_of(response, response.status_code)
     assert response.status_code in {400, 401}
 

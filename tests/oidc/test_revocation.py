@@ -23,8 +23,8 @@ from oauth2_provider.models import (
 
 from tap_provider.models import SignIn
 from tap_provider.oidc.contexts import remember_code
+from tap_provider.oidc.device_codes import DEVICE_CODE_GRANT
 from tap_provider.oidc.models import LogoutDelivery, RelyingParty
-from tap_provider.oidc.token_validator import DEVICE_CODE_GRANT
 from tap_provider.sign_in import Client as Origin
 from tap_provider.sign_out import sign_out_everywhere
 

@@ -798,6 +798,7 @@ def test_injection__gives_grants_without_a_session_no_context(
     model = get_application_model()
     machine = make_party("machine", authorization_grant_type=model.GRANT_CLIENT_CREDENTIALS)
     legacy = make_party("legacy", authorization_grant_type=model.GRANT_PASSWORD)
+    kim.tap_passkey.delete()  # a user who has one is refused
     machines = {"grant_type": "client_credentials", "scope": "profile", **machine.credentials}
     persons = {"grant_type": "password", "username": kim.username, "password": PASSWORD, **legacy.credentials}
 

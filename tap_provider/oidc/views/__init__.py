@@ -2,7 +2,7 @@
 
 from .authorization import AuthorizationView
 from .client_registration import DynamicClientRegistrationManagementView, DynamicClientRegistrationView
-from .device import DeviceAuthorizationView, DeviceConfirmView
+from .device import DeviceAuthorizationView, DeviceConfirmView, DeviceGrantStatusView, DeviceUserCodeView
 from .discovery import ConnectDiscoveryInfoView, OAuthServerMetadataView
 from .introspection import IntrospectTokenView
 from .logout import RPInitiatedLogoutView
@@ -13,6 +13,8 @@ __all__ = [
     "ConnectDiscoveryInfoView",
     "DeviceAuthorizationView",
     "DeviceConfirmView",
+    "DeviceGrantStatusView",
+    "DeviceUserCodeView",
     "DynamicClientRegistrationManagementView",
     "DynamicClientRegistrationView",
     "IntrospectTokenView",

@@ -16,11 +16,10 @@ from oauth2_provider.views import ConnectDiscoveryInfoView as ToolkitConnectDisc
 from oauth2_provider.views import OAuthServerMetadataView as ToolkitOAuthServerMetadataView
 
 from ...conf import settings
+from ..device_codes import DEVICE_CODE_GRANT, verification_uri
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
-
-DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 
 
 class ConnectDiscoveryInfoView(ToolkitConnectDiscoveryInfoView):
@@ -29,7 +28,7 @@ class ConnectDiscoveryInfoView(ToolkitConnectDiscoveryInfoView):
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         response: HttpResponse = super().get(request, *args, **kwargs)
         by_oauth = ToolkitOAuthServerMetadataView().get(request)
-        return _tell(response, {**json.loads(by_oauth.content), **_openid(json.loads(response.content))})
+        return _tell(request, response, {**json.loads(by_oauth.content), **_openid(json.loads(response.content))})
 
 
 class OAuthServerMetadataView(ToolkitOAuthServerMetadataView):
@@ -41,7 +40,7 @@ class OAuthServerMetadataView(ToolkitOAuthServerMetadataView):
         if oauth2_settings.OIDC_ENABLED:
             by_openid = ToolkitConnectDiscoveryInfoView().get(request)
             told = {**told, **_openid(json.loads(by_openid.content)), "issuer": told["issuer"]}
-        return _tell(response, told)
+        return _tell(request, response, told)
 
 
 def _openid(told: dict[str, Any]) -> dict[str, Any]:
@@ -62,10 +61,10 @@ def _openid(told: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _tell(response: HttpResponse, told: dict[str, Any]) -> HttpResponse:
+def _tell(request: HttpRequest, response: HttpResponse, told: dict[str, Any]) -> HttpResponse:
     """Put this into the toolkit's response, whose headers stay: any origin may read it."""
-    device_endpoint = _device_endpoint(told)
-    grants = [grant for grant in told["grant_types_supported"] if grant != DEVICE_GRANT or device_endpoint]
+    device_endpoint = _device_endpoint(told) if verification_uri(request) else None
+    grants = [grant for grant in told["grant_types_supported"] if grant != DEVICE_CODE_GRANT or device_endpoint]
     told |= {
         "acr_values_supported": list(dict.fromkeys(settings.acr_values.values())),  # RFC 9470 §7
         "authorization_response_iss_parameter_supported": oauth2_settings.COMPLIANT_BCP_RFC9700_AUTHZ_RESPONSE_ISS,
@@ -77,7 +76,7 @@ def _tell(response: HttpResponse, told: dict[str, Any]) -> HttpResponse:
             dict.fromkeys([*told.get("token_endpoint_auth_methods_supported", []), "none"])
         ),
     }
-    if DEVICE_GRANT in grants:
+    if DEVICE_CODE_GRANT in grants:
         told["device_authorization_endpoint"] = device_endpoint
     response.content = json.dumps(told).encode()
     return response

@@ -8,9 +8,9 @@ from oauth2_provider.models import get_access_token_model, get_device_grant_mode
 from oauth2_provider.views import RevokeTokenView as ToolkitRevokeTokenView
 from oauth2_provider.views import TokenView as ToolkitTokenView
 from oauth2_provider.views import UserInfoView as ToolkitUserInfoView
-from oauthlib.oauth2.rfc6749.errors import InvalidGrantError, InvalidRequestError
+from oauthlib.oauth2.rfc6749.errors import InvalidClientError, InvalidGrantError, InvalidRequestError
 
-from ..token_validator import DEVICE_CODE_GRANT
+from ..device_codes import DEVICE_CODE_GRANT
 from .endpoint import OAuthEndpointMixin
 
 if TYPE_CHECKING:
@@ -20,12 +20,17 @@ if TYPE_CHECKING:
 class TokenView(OAuthEndpointMixin, ToolkitTokenView):
     def refuse_malformed(self, request: HttpRequest) -> None:
         super().refuse_malformed(request)
-        if request.POST.get("grant_type") == DEVICE_CODE_GRANT and "device_code" not in request.POST:
+        sent = dict(self._body(request))
+        if sent.get("grant_type") == DEVICE_CODE_GRANT and not sent.get("device_code"):
             raise InvalidRequestError("Missing device code parameter.")
 
     def create_token_response(self, request: HttpRequest) -> tuple[Any, dict[str, str], Any, int]:
         """Name the type of errors that the toolkit passes on without one."""
-        url, headers, body, status = super().create_token_response(request)
+        try:
+            url, headers, body, status = super().create_token_response(request)
+        except get_device_grant_model().DoesNotExist as error:
+            # The toolkit looks the code up before it knows the client, and expects to find it.
+            raise (InvalidGrantError if self.authenticate_client(request) else InvalidClientError) from error
         return url, {"Content-Type": "application/json", **headers}, body, status
 
     def authorization_flow_token_response(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -38,11 +43,8 @@ class TokenView(OAuthEndpointMixin, ToolkitTokenView):
     def device_flow_token_response(
         self, request: HttpRequest, device_code: str, *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        device = get_device_grant_model().objects.filter(device_code=device_code).first()
-        if device is not None:
-            device.is_expired()  # notes it where it is so; the toolkit asks for the note alone (RFC 8628 §3.5)
-        response: HttpResponse = super().device_flow_token_response(request, device_code, *args, **kwargs)
-        return response
+        """Leave the answer to the validator, which knows the client; the toolkit gives it to anyone with the code."""
+        return self.authorization_flow_token_response(request, *args, **kwargs)
 
 
 class RevokeTokenView(OAuthEndpointMixin, ToolkitRevokeTokenView):
