@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 from oauth2_provider.models import get_device_grant_model, get_grant_model
-from oauth2_provider.oauth2_validators import OAuth2Validator
-from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidGrantError
+from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidGrantError, InvalidScopeError
 
 from ..models import Level
 from . import request_context
@@ -23,6 +22,7 @@ from .contexts import (
     sign_in_of_token,
 )
 from .models import relying_party
+from .scope_validator import ScopeValidator
 from .tokens import CodeSpent, brings_refresh_token, cut_short, end_access_token, forget_id_token, lasts, spend
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 DEVICE_CODE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 
 
-class TokenEndpointValidator(OAuth2Validator):
+class TokenEndpointValidator(ScopeValidator):
     def get_authorization_code_scopes(self, client_id: str, code: str, redirect_uri: str, request: Any) -> list[str]:
         grant = _grant_of(code, request)
         return [] if grant is None else grant.scope.split()
@@ -168,6 +168,9 @@ def _take_up_device(request: Any) -> None:
     request_context.put(request, sign_in, code_digest=digest_of(device.device_code))
     if not (_is_good(sign_in, request) and _is_strong_enough(sign_in, request.client)):
         raise InvalidGrantError(request=request)
+    request.scopes = (device.scope or "").split()  # what the user approved, whatever this request names
+    if not request.scopes:
+        raise InvalidScopeError(request=request)
 
 
 def _grant_of(code: str, request: Any) -> Any | None:

@@ -76,6 +76,8 @@ ACR_WITH_QUOTES = 'urn:"quoted"\\'
 
 guarded = {
     "any": access_token_required()(tell),
+    "machine": access_token_required(needs_user=False)(tell),
+    "profile": access_token_required(scopes=["profile"])(tell),
     "multi-factor": access_token_required(level=Level.MULTI_FACTOR)(tell),
     "single-factor": access_token_required(level="single_factor")(tell),
     "phishing-resistant": access_token_required(level="phishing_resistant", max_age=300)(tell),
@@ -336,13 +338,13 @@ def test_rfc9470__an_adopted_session_meets_no_demand(name: str, kim: Any, intran
 
 
 @pytest.mark.compliance("RFC 9470 §3")
-@pytest.mark.parametrize("name", ["single-factor", "fresh"])
+@pytest.mark.parametrize("name", ["single-factor", "fresh", "any", "profile"])
 def test_rfc9470__a_token_without_a_sign_in_meets_no_demand(name: str, make_party: Callable[..., Party]) -> None:
     party = make_party("machine", authorization_grant_type=get_application_model().GRANT_CLIENT_CREDENTIALS)
     body = {"grant_type": "client_credentials", "scope": "profile", **party.credentials}
     token = party.server.post(TOKEN, body).json()["access_token"]
 
-    assert ask("any", token).json() == {"user": None, "client": "machine", "claims": None, "request_user": ""}
+    assert ask("machine", token).json() == {"user": None, "client": "machine", "claims": None, "request_user": ""}
     refused_for_authentication(ask(name, token))
 
 
@@ -376,7 +378,7 @@ def test_rfc9470__fresh_enough_is_let_in(full: Client, intranet: Party) -> None:
 @pytest.mark.parametrize(("age", "is_fresh"), [(0, True), (300, True), (300.001, False), (10**6, False)])
 def test_check__age_counts_to_the_moment(age: float, is_fresh: bool, full: Client) -> None:
     sign_in = sign_in_of(full)
-    presented = PresentedToken(get_access_token_model()(), context_of(sign_in))
+    presented = PresentedToken(get_access_token_model()(user=sign_in.user), context_of(sign_in))
     assert sign_in.authenticated_at is not None
     now = sign_in.authenticated_at + timedelta(seconds=age)
 

@@ -9,8 +9,11 @@ from django.db import transaction
 from django.http import HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
+from oauth2_provider.models import get_application_model
 from oauth2_provider.views import DeviceAuthorizationView as ToolkitDeviceAuthorizationView
 from oauth2_provider.views import DeviceConfirmView as ToolkitDeviceConfirmView
+from oauthlib.common import Request as OAuthRequest
+from oauthlib.oauth2.rfc6749.errors import InvalidScopeError
 
 from ...sign_in import sign_in_of_session
 from ..contexts import remember_code
@@ -25,9 +28,22 @@ if TYPE_CHECKING:
 class DeviceAuthorizationView(OAuthEndpointMixin, ToolkitDeviceAuthorizationView):
     def create_device_authorization_response(self, request: HttpRequest) -> tuple[Any, Any, int]:
         headers, response, status = super().create_device_authorization_response(request)
+        if status == 200:
+            self._refuse_scopes(request)
         if isinstance(response, dict):
             response.pop("scope", None)  # oauthlib 4 echoes it, and the toolkit does not know what to do with it
         return headers, response, status
+
+    def _refuse_scopes(self, request: HttpRequest) -> None:
+        """Hold the scopes to what the client may have, which the toolkit stores as they come (RFC 8628 §3.1)."""
+        client_id = request.POST["client_id"]
+        client = get_application_model().objects.get(client_id=client_id)
+        validator = self.get_oauthlib_core().server.request_validator
+        asked = OAuthRequest(request.path, body={"client_id": client_id})
+        asked.client = client
+        scopes = request.POST.get("scope", "").split() or validator.get_default_scopes(client_id, asked)
+        if not validator.validate_scopes(client_id, scopes, client, asked):
+            raise InvalidScopeError
 
 
 class DeviceConfirmView(ToolkitDeviceConfirmView):
