@@ -129,6 +129,7 @@ urlpatterns = [
     path("test/alog-in/", alog_in),
     path("test/log-in/again/", log_in_again),
     path("test/log-in/opted-in/", registration_session_allowed(wrapped(log_in))),
+    path("o/", include("tap_provider.oidc.management_urls")),
     path("", include("example_project.urls")),
 ]
 
