@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 from oauth2_provider.models import get_device_grant_model, get_grant_model
-from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidGrantError, InvalidScopeError
+from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidGrantError
 
 from ..models import Level
 from . import request_context
@@ -168,9 +168,6 @@ def _take_up_device(request: Any) -> None:
     request_context.put(request, sign_in, code_digest=digest_of(device.device_code))
     if not (_is_good(sign_in, request) and _is_strong_enough(sign_in, request.client)):
         raise InvalidGrantError(request=request)
-    request.scopes = (device.scope or "").split()  # what the user approved, whatever this request names
-    if not request.scopes:
-        raise InvalidScopeError(request=request)
 
 
 def _grant_of(code: str, request: Any) -> Any | None:

@@ -171,7 +171,6 @@ def test_device_authorization__unknown_scope_is_invalid(scope: str, television: 
 def test_device__gets_what_was_approved_whatever_it_asks_for_later(
     robin: Any, television: Callable[..., Party]
 ) -> None:
-    """The toolkit takes the scopes from the token request: by default, all of them."""
     party, devices = television(may_host_registration=True), get_device_grant_model()
     for code, scope in (("first", ""), ("second", "payments method_registration")):
         devices.objects.create(
