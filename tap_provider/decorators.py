@@ -36,17 +36,49 @@ def page(view: ViewT) -> ViewT:
 
     @wraps(view)
     def protected(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        response = no_store(view(request, *args, **kwargs))
-        response.headers.setdefault("Content-Security-Policy", content_security_policy(request))
-        response.headers.setdefault("Referrer-Policy", "same-origin")
-        response.headers.setdefault("X-Frame-Options", "DENY")
-        return response
+        response = view(request, *args, **kwargs)
+        return protect(response, content_security_policy(request))
 
-    return protected  # type: ignore[return-value]
+    return mark_as_page(protected)  # type: ignore[return-value]
 
 
-def content_security_policy(request: HttpRequest, *, posts_elsewhere: bool = False) -> str:
-    """Return the policy of our pages: nothing inline, nothing foreign."""
+def mark_as_page(view: ViewT) -> ViewT:
+    """Note that what is answered in this view's place is protected, too (see `protect_in_its_place`)."""
+    view.is_tap_page = True  # type: ignore[attr-defined]
+    return view
+
+
+def protect(response: HttpResponseBase, policy: str) -> HttpResponseBase:
+    """Add the headers of our pages, with this Content-Security-Policy; one that is there already stays."""
+    if "no-store" not in response.headers.get("Cache-Control", ""):
+        no_store(response)
+    response.headers.setdefault("Content-Security-Policy", policy)
+    response.headers.setdefault("Referrer-Policy", "same-origin")
+    response.headers.setdefault("X-Frame-Options", "DENY")
+    return response
+
+
+def protect_in_its_place(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """Protect what Django or the site answers in place of a page of ours: 403 of the CSRF middleware, 404, 500.
+
+    Such a page is the site's: it is neither framed nor kept, but its styles and scripts are its own.
+    """
+    match = request.resolver_match
+    if match is not None and getattr(match.func, "is_tap_page", False) and is_html(response):
+        protect(response, "frame-ancestors 'none'")
+    return response
+
+
+def is_html(response: HttpResponseBase) -> bool:
+    """Tell whether a browser would show this response as a page."""
+    return response.headers.get("Content-Type", "").startswith("text/html")
+
+
+def content_security_policy(request: HttpRequest, *, posts_elsewhere: bool | None = None) -> str:
+    """Return the policy of our pages: nothing inline, nothing foreign.
+
+    `posts_elsewhere`: whether a form's answer may lead to another origin; where it is None, the request's `next` tells.
+    """
     source = " ".join(["'self'", *_static_origin()])
     directives = [
         "default-src 'none'",
@@ -59,7 +91,7 @@ def content_security_policy(request: HttpRequest, *, posts_elsewhere: bool = Fal
         "frame-ancestors 'none'",
         "require-trusted-types-for 'script'",
     ]
-    if not posts_elsewhere and not _leads_to_authorization(request):
+    if not (_leads_to_authorization(request) if posts_elsewhere is None else posts_elsewhere):
         directives.append("form-action 'self'")
     return "; ".join(directives)
 

@@ -20,6 +20,7 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.module_loading import import_string
 
 from . import registration_session
+from .decorators import protect_in_its_place
 from .methods.registry import READ_FROM_SESSION
 from .models import SignIn
 from .sign_in import SESSION_KEY, adopt_session, end_sign_in, note_seen, sign_in_of_session
@@ -46,11 +47,18 @@ class SignInMiddleware:
         )
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        self._look_up_users_later(request)
+        if self.is_async:
+            return self._answer_later(request)
+        return protect_in_its_place(request, self.get_response(request))
+
+    async def _answer_later(self, request: HttpRequest) -> HttpResponseBase:
+        return protect_in_its_place(request, await self.get_response(request))
+
+    def _look_up_users_later(self, request: HttpRequest) -> None:
         request.user = SimpleLazyObject(partial(_live_user, request, request.user))  # type: ignore[assignment]
         _look_before_flushing(request)
         request.auser = partial(_alive_user, request, request.auser)
-        response: HttpResponseBase | Awaitable[HttpResponseBase] = self.get_response(request)
-        return response
 
     def process_view(
         self, request: HttpRequest, view: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]

@@ -12,6 +12,7 @@ from django.conf import settings as django_settings
 from django.contrib.auth import alogin, get_user_model, login
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import Group
+from django.core.exceptions import PermissionDenied
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.test import AsyncClient, Client
@@ -20,8 +21,9 @@ from django.urls import include, path
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views import View
+from django.views.decorators.csrf import csrf_exempt
 
-from tap_provider.decorators import registration_session_allowed
+from tap_provider.decorators import page, registration_session_allowed
 from tap_provider.issue import revoke_pass
 from tap_provider.models import AuditEvent, SignIn
 from tap_provider.policy import change_policy
@@ -69,6 +71,11 @@ async def both(request: HttpRequest) -> HttpResponse:
 
 def untouched(request: HttpRequest) -> HttpResponse:
     return HttpResponse("nobody asked who you are")
+
+
+@page
+def refusing(request: HttpRequest) -> HttpResponse:
+    raise PermissionDenied
 
 
 @method_decorator(registration_session_allowed, name="dispatch")
@@ -119,6 +126,7 @@ urlpatterns = [
     path("test/awhoami/", awhoami, name="awhoami"),
     path("test/both/", both),
     path("test/untouched/", untouched),
+    path("test/refusing/", csrf_exempt(refusing)),
     path("test/members/", login_required(whoami)),
     path("test/opted-in/", registration_session_allowed(wrapped(whoami))),
     path("test/opted-in/class/", OptedIn.as_view()),
@@ -129,6 +137,7 @@ urlpatterns = [
     path("test/alog-in/", alog_in),
     path("test/log-in/again/", log_in_again),
     path("test/log-in/opted-in/", registration_session_allowed(wrapped(log_in))),
+    path("o/", include("tap_provider.oidc.management_urls")),
     path("", include("example_project.urls")),
 ]
 
@@ -737,3 +746,31 @@ def test_ended_sign_in__is_recorded_once(holder_client: Client, robin: Any) -> N
     for _ in range(2):
         sees(holder_client, "/test/opted-in/")
     assert AuditEvent.objects.filter(kind=AuditEvent.Kind.SIGN_IN_ENDED).count() == 1
+
+
+# What answers in place of a page of ours.
+
+
+FRAMED_BY_NOBODY = {
+    "Content-Security-Policy": "frame-ancestors 'none'",
+    "Referrer-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+}
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("refuse", ["csrf", "permission"])
+def test_page__an_answer_in_its_place_is_neither_framed_nor_kept(refuse: str, is_async: bool) -> None:
+    """The CSRF middleware's, or the site's 403: its styles are its own."""
+    url = "/account/sign-in/" if refuse == "csrf" else "/test/refusing/"
+    client: Any = AsyncClient(enforce_csrf_checks=True) if is_async else Client(enforce_csrf_checks=True)
+    response = (async_to_sync(client.post) if is_async else client.post)(url)
+
+    assert response.status_code == 403
+    assert {name: response.headers[name] for name in FRAMED_BY_NOBODY} == FRAMED_BY_NOBODY
+    assert "no-store" in response.headers["Cache-Control"]
+
+
+def test_page__of_the_site_is_left_alone(client: Client) -> None:
+    for url in ("/test/untouched/", "/nowhere/"):
+        assert not {"Content-Security-Policy", "Cache-Control"} & set(client.get(url).headers)

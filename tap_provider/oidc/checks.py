@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings as django_settings
+from django.contrib.auth.mixins import PermissionRequiredMixin, UserPassesTestMixin
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as CheckWarning
-from django.urls import NoReverseMatch, resolve, reverse
+from django.template import TemplateDoesNotExist
+from django.template.loader import get_template
+from django.urls import NoReverseMatch, URLResolver, get_resolver, resolve, reverse
+from oauth2_provider import views as toolkit_views
 from oauth2_provider.settings import oauth2_settings
 
 from . import views
 from .hashers import ClientSecretHasher
-from .validator import REGISTRATION_SCOPES, TapOAuth2Validator
+from .scopes import NEVER_BY_DEFAULT, REGISTRATION_SCOPES
+from .validator import TapOAuth2Validator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 E101 = "tap_provider.E101"  # the toolkit's validator instead of ours
 E102 = "tap_provider.E102"  # the toolkit's view instead of ours
@@ -20,8 +29,13 @@ W103 = "tap_provider.W103"  # the scope `method_registration` is not offered
 E104 = "tap_provider.E104"  # the hasher of client secrets is missing among the password hashers, or is their first
 W105 = "tap_provider.W105"  # client secrets are hashed like passwords
 W106 = "tap_provider.W106"  # the toolkit's backend signs in whoever shows an access token
+W109 = "tap_provider.W109"  # a consent template of the site's own that is not used
+W110 = "tap_provider.W110"  # anybody may register a client
+W111 = "tap_provider.W111"  # a default scope that is never granted by default
 
 TOKEN_BACKEND = "oauth2_provider.backends.OAuth2Backend"  # noqa: S105 a path, no token
+
+ALLOW_ALL = "oauth2_provider.dcr.AllowAllDCRPermission"
 
 VIEWS = {
     "oauth2_provider:authorize": views.AuthorizationView,
@@ -38,6 +52,14 @@ VIEWS = {
     "oauth-server-metadata": views.OAuthServerMetadataView,  # at the root of the host, in no namespace
 }
 
+APPLICATION_PAGES = (
+    toolkit_views.ApplicationList,
+    toolkit_views.ApplicationDetail,
+    toolkit_views.ApplicationRegistration,
+    toolkit_views.ApplicationUpdate,
+    toolkit_views.ApplicationDelete,
+)
+
 
 def register_all() -> None:
     """Register every check below; called once by `AppConfig.ready`."""
@@ -45,7 +67,11 @@ def register_all() -> None:
     register(Tags.security)(check_scopes)
     register(Tags.security)(check_client_secrets)
     register(Tags.security)(check_token_backend)
+    register(Tags.security)(check_client_registration)
+    register(Tags.security)(check_default_scopes)
+    register(Tags.templates)(check_consent_template)
     register(Tags.urls)(check_views)
+    register(Tags.urls)(check_application_pages)
 
 
 def check_validator(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
@@ -106,3 +132,54 @@ def check_views(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             hint = "Include tap_provider.oidc.urls (and well_known_urls) in place of oauth2_provider's."
             found.append(Error(f"{name} is django-oauth-toolkit's own view.", hint=hint, id=E102))
     return found
+
+
+def check_application_pages(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Report the toolkit's pages for applications wherever they are mounted without asking for a permission."""
+    if not getattr(django_settings, "ROOT_URLCONF", None):
+        return []
+    hint = "Mount tap_provider.oidc.management_urls, whose pages need the permissions of the application model."
+    return [
+        Error(f"{route} lets any user register or change applications.", hint=hint, id=E102)
+        for route, view in _mounted(get_resolver())
+        if isinstance(view, type)
+        and issubclass(view, APPLICATION_PAGES)
+        and not issubclass(view, (PermissionRequiredMixin, UserPassesTestMixin))
+    ]
+
+
+def check_client_registration(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    allowing = [permission.__name__ for permission in oauth2_settings.DCR_REGISTRATION_PERMISSION_CLASSES or ()]
+    if not oauth2_settings.DCR_ENABLED or ALLOW_ALL.rpartition(".")[2] not in allowing or len(allowing) > 1:
+        return []
+    hint = 'Name a permission class of your own in OAUTH2_PROVIDER["DCR_REGISTRATION_PERMISSION_CLASSES"].'
+    return [CheckWarning("Anybody can register a client under a name of their choice.", hint=hint, id=W110)]
+
+
+def check_default_scopes(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    never = sorted(NEVER_BY_DEFAULT & set(oauth2_settings.DEFAULT_SCOPES))
+    if not never:
+        return []
+    hint = 'Take them out of OAUTH2_PROVIDER["DEFAULT_SCOPES"]; clients name them.'
+    return [CheckWarning(f"Scopes that are never granted by default: {never}.", hint=hint, id=W111)]
+
+
+def check_consent_template(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    try:
+        found = get_template("oauth2_provider/authorize.html")
+    except TemplateDoesNotExist:
+        return []
+    origin = str(getattr(getattr(found, "origin", None), "name", ""))
+    if Path(origin).is_relative_to(Path(toolkit_views.__file__).parents[1]):
+        return []
+    hint = f"Name it {views.AuthorizationView.template_name}, and show client_host beside client_name."
+    return [CheckWarning("The template oauth2_provider/authorize.html is not used.", hint=hint, id=W109)]
+
+
+def _mounted(resolver: URLResolver, before: str = "/") -> Iterator[tuple[str, Any]]:
+    for pattern in resolver.url_patterns:
+        route = f"{before}{pattern.pattern}"
+        if isinstance(pattern, URLResolver):
+            yield from _mounted(pattern, route)
+        else:
+            yield route, getattr(pattern.callback, "view_class", None)

@@ -5,7 +5,8 @@
         request.access_token.user, request.auth_context.acr, …
 
 For function views, for class-based ones by `method_decorator(…, name="dispatch")`, and for asynchronous ones. What a
-pass opens reaches only a view that demands the scope `method_registration`.
+pass opens reaches only a view that demands the scope `method_registration`. A token that no user stands behind (client
+credentials) reaches only a view that says `needs_user=False`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from ..authentication_context import AuthenticationContext, context_of
 from ..conf import settings
 from ..models import Level
 from . import request_context
-from .validator import REGISTRATION_SCOPE
+from .scopes import OF_A_USER, REGISTRATION_SCOPE, unearned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -63,6 +64,7 @@ class AccessRefused(Exception):
 class Demand:
     """What a view demands of an access token. Either acr values, one of which must be told, or at least a level."""
 
+    needs_user: bool = True
     level: Level | None = None
     acr_values: tuple[str, ...] = ()
     max_age: timedelta | None = None
@@ -76,6 +78,7 @@ class Demand:
         acr_values: Iterable[str] | str = (),
         max_age: int | None = None,
         scopes: Iterable[str] = (),
+        needs_user: bool = True,
     ) -> Demand:
         """Return the demand that a view is marked with; what makes no sense is an error as the site starts."""
         acrs = tuple(acr_values.split() if isinstance(acr_values, str) else acr_values)
@@ -87,7 +90,10 @@ class Demand:
             raise ValueError("max_age is a number of seconds, 1 or more: no token is as young as its sign-in.")
         if isinstance(scopes, str):
             raise TypeError("scopes is a list of scopes.")
+        if not needs_user and (level is not None or acrs or max_age is not None or OF_A_USER & frozenset(scopes)):
+            raise ValueError("A level, acr values, max_age and scopes of a user are demanded of a user.")
         return cls(
+            needs_user=needs_user,
             level=None if level is None else Level(level),
             acr_values=acrs,
             max_age=None if max_age is None else timedelta(seconds=max_age),
@@ -96,9 +102,12 @@ class Demand:
 
     def check(self, presented: PresentedToken, *, now: datetime) -> None:
         """Let this token pass, or raise AccessRefused: scopes first (RFC 6750 §3.1), then RFC 9470 §3."""
-        if not presented.access_token.allow_scopes(self.scopes):
+        token = presented.access_token
+        if not token.allow_scopes(self.scopes) or unearned(self.scopes, token.application):
             scope = " ".join(sorted(self.scopes))
             raise AccessRefused("insufficient_scope", "The token lacks a scope.", status=403, scope=scope)
+        if self.needs_user and token.user is None:
+            raise self._insufficient("The access token of a user is required.")
         context = presented.context
         if context is not None and context.is_registration_only and REGISTRATION_SCOPE not in self.scopes:
             raise self._insufficient("A Temporary Access Pass opens the registration of sign-in methods only.")
@@ -133,6 +142,7 @@ def access_token_required(
     acr_values: Iterable[str] | str = (),
     max_age: int | None = None,
     scopes: Iterable[str] = (),
+    needs_user: bool = True,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Let a view be reached only with an access token in the Authorization header, and one that meets the demand.
 
@@ -140,7 +150,7 @@ def access_token_required(
     `request.auth_context` (acr, amr, auth_time, sid; None where no sign-in stands behind the token). `request.user`
     stays whoever the session says: it has no part in this, and so the view needs no CSRF token.
     """
-    demand = Demand.of(level=level, acr_values=acr_values, max_age=max_age, scopes=scopes)
+    demand = Demand.of(level=level, acr_values=acr_values, max_age=max_age, scopes=scopes, needs_user=needs_user)
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(view)

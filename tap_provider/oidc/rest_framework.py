@@ -64,12 +64,13 @@ def access_token_demanded(
     acr_values: Iterable[str] | str = (),
     max_age: int | None = None,
     scopes: Iterable[str] = (),
+    needs_user: bool = True,
 ) -> type[BasePermission]:
     """Return a permission that demands an access token as `access_token_required` does.
 
     It stands before others that ask for `request.user`.
     """
-    demand = Demand.of(level=level, acr_values=acr_values, max_age=max_age, scopes=scopes)
+    demand = Demand.of(level=level, acr_values=acr_values, max_age=max_age, scopes=scopes, needs_user=needs_user)
 
     class AccessTokenDemanded(BasePermission):
         def has_permission(self, request: Request, view: Any) -> bool:

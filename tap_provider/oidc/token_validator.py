@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 from oauth2_provider.models import get_device_grant_model, get_grant_model
-from oauth2_provider.oauth2_validators import OAuth2Validator
 from oauthlib.oauth2.rfc6749.errors import (
     CustomOAuth2Error,
     InvalidGrantError,
@@ -33,6 +32,7 @@ from .contexts import (
 )
 from .device_codes import DEVICE_CODE_GRANT, SPENT, add_id_token, find_device, refuse_unless_approved, spend_device
 from .models import relying_party
+from .scope_validator import ScopeValidator
 from .tokens import SECOND, CodeSpent, brings_refresh_token, cut_short, end_access_token, forget_id_token, lasts, spend
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class TooManyGuesses(InvalidGrantError):
         return {**super().headers, "Retry-After": str(self.retry_after)}
 
 
-class TokenEndpointValidator(OAuth2Validator):
+class TokenEndpointValidator(ScopeValidator):
     def authenticate_client(self, request: Any, *args: Any, **kw: Any) -> bool:
         """Refuse a client that names another one beside its own credentials (RFC 6749 §2.3).
 

@@ -1,16 +1,21 @@
 """The toolkit's addresses with our views in front: `path("o/", include("tap_provider.oidc.urls"))`.
 
-Mounted in place of `oauth2_provider.urls`; the namespace stays the toolkit's, whose own code reverses by it.
+Mounted in place of `oauth2_provider.urls`; the namespace stays the toolkit's, whose own code reverses by it. Left out
+are the pages where applications are registered and changed: see `management_urls`.
 """
 
 from django.urls import path, re_path
 from oauth2_provider import urls as toolkit
 
 from . import views, well_known_urls
+from .pages import provider_pages
 
 app_name = "oauth2_provider"
 
-urlpatterns = [
+OF_ONES_OWN_TOKENS = {"authorized-token-list", "authorized-token-delete"}
+"""Of the toolkit's management pages those where a user sees and revokes what they have granted."""
+
+_ours = [
     path("authorize/", views.AuthorizationView.as_view(), name="authorize"),
     path("token/", views.TokenView.as_view(), name="token"),
     path("revoke_token/", views.RevokeTokenView.as_view(), name="revoke-token"),
@@ -37,5 +42,12 @@ urlpatterns = [
         name="oidc-connect-discovery-info",
     ),
     *well_known_urls.urlpatterns,
-    *toolkit.urlpatterns,
 ]
+_toolkits = [
+    *toolkit.metadata_urlpatterns,
+    *toolkit.base_urlpatterns,
+    *(pattern for pattern in toolkit.management_urlpatterns if pattern.name in OF_ONES_OWN_TOKENS),
+    *toolkit.oidc_urlpatterns,
+    *toolkit.dcr_urlpatterns,
+]
+urlpatterns = provider_pages([*_ours, *_toolkits])

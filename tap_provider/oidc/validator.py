@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from oauth2_provider.settings import oauth2_settings
 from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidScopeError
 
 from ..authentication_context import context_of
@@ -17,6 +18,7 @@ from .authorization_checks import has_consented
 from .contexts import is_live, is_token_live, remember_code, sign_in_of_token
 from .id_tokens import unverified_claims
 from .models import may_host_registration
+from .scopes import OF_A_USER, REGISTRATION_SCOPE, REGISTRATION_SCOPES, unearned
 from .token_validator import TokenEndpointValidator
 from .tokens import end_of
 
@@ -24,10 +26,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ..models import SignIn
-
-REGISTRATION_SCOPE = "method_registration"
-REGISTRATION_SCOPES = frozenset({"openid", "profile", "email", REGISTRATION_SCOPE})
-"""All that a client is granted from a registration-only session."""
 
 
 class TapOAuth2Validator(TokenEndpointValidator):
@@ -101,8 +99,13 @@ class TapOAuth2Validator(TokenEndpointValidator):
 
     def validate_bearer_token(self, token: str, scopes: Any, request: Any) -> bool:
         request_context.put(request, None)
-        if not super().validate_bearer_token(token, scopes, request):
+        request.oauth2_error = None  # or it would be what the client sends by that name
+        if _is_sent_beside_the_header(request) or not super().validate_bearer_token(token, scopes, request):
             return False
+        if oauth2_settings.DCR_REGISTRATION_SCOPE in request.access_token.scope.split():
+            return _refuse_with(request, "invalid_token", "It manages the registration of a client only.")
+        if not _is_entitled(request, scopes):
+            return _refuse_with(request, "insufficient_scope", "The client has no right to that scope, or no user.")
         sign_in = None if request.user is None else sign_in_of_token(token, user=request.user)
         request_context.put(request, sign_in)
         if not is_token_live(sign_in, request.user, now=timezone.now()):
@@ -111,7 +114,8 @@ class TapOAuth2Validator(TokenEndpointValidator):
 
     def validate_id_token(self, token: str, scopes: Any, request: Any) -> bool:
         """The toolkit takes an ID token for a bearer token too: it ends with the sign-in that it names."""
-        claims = unverified_claims(token or "")
+        request.oauth2_error = None
+        claims = None if _is_sent_beside_the_header(request) else unverified_claims(token or "")
         try:
             if claims is None or not super().validate_id_token(token, scopes, request):
                 return False
@@ -125,6 +129,8 @@ class TapOAuth2Validator(TokenEndpointValidator):
             good = sign_in.user_id == request.user.pk and is_live(sign_in, now=timezone.now())
         if not good:
             return _refuse(request)
+        if not _is_entitled(request, scopes):
+            return _refuse_with(request, "insufficient_scope", "The client has no right to that scope.")
         return _reaches(sign_in, scopes) or _refuse_pass(request)
 
     # What is told of the user.
@@ -157,6 +163,23 @@ def _reaches(sign_in: SignIn | None, scopes: Any) -> bool:
         return True
     demanded = list(scopes or ())
     return REGISTRATION_SCOPE in demanded or demanded == ["openid"]
+
+
+def _is_sent_beside_the_header(request: Any) -> bool:
+    """Tell whether a token came in the query or a form, and none in the header (RFC 6750 §2.1; RFC 9700 §4.3.2).
+
+    That is an unsupported method of authentication, and counts as none (RFC 6750 §3.1).
+    """
+    scheme, _, _token = str(request.headers.get("Authorization") or "").partition(" ")
+    return scheme.lower() != "bearer" and getattr(request, "access_token", None) is not None  # what the client sends
+
+
+def _is_entitled(request: Any, scopes: Any) -> bool:
+    """Tell whether a token may serve for these scopes: its client has a right to them, a user stands behind them."""
+    demanded = set(scopes or ())
+    if request.user is None and demanded & OF_A_USER:
+        return False
+    return not unearned(demanded, request.client)
 
 
 def _refuse(request: Any) -> bool:

@@ -44,7 +44,7 @@ def test_story__from_policy_to_id_token(demo: dict[str, Any], new_person: Callab
     expect(robin.locator("#session time")).to_be_visible()
 
     # 4. Every other page treats Robin as anonymous.
-    for path in ("/members/", "/admin/", "/o/applications/", "/o/applications/register/", "/o/device/"):
+    for path in ("/members/", "/admin/", "/o/authorized_tokens/", "/o/device/"):
         robin.goto(demo["base_url"] + path)
         assert re.search(r"/(sign-in|login)/\?next=", robin.url), path
 

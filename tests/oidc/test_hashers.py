@@ -176,7 +176,8 @@ def test_validate_client_secret__is_silent_where_another_hasher_is_used() -> Non
         validate_client_secret("secret")
 
 
-def test_registration_page__says_that_a_secret_is_too_weak(full: Client) -> None:
+@pytest.mark.urls("tests.oidc.managed_urls")
+def test_registration_page__says_that_a_secret_is_too_weak(full: Client, kim: Any) -> None:
     """In place of a server error as the client is saved."""
     form = {
         "name": "weak",
@@ -188,6 +189,8 @@ def test_registration_page__says_that_a_secret_is_too_weak(full: Client) -> None
         "algorithm": "RS256",
         "hash_client_secret": "on",
     }
+    kim.is_superuser = True
+    kim.save()
     response = full.post("/o/applications/register/", form)
 
     assert response.status_code == 200

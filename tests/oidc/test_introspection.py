@@ -27,6 +27,7 @@ from .conftest import (
     REGISTRATION_SCOPE,
     TOKEN,
     Party,
+    answer_of,
     counted,
     seconds,
     session_from_before,
@@ -284,3 +285,99 @@ def test_introspection__costs_one_statement_for_the_token_and_one_for_its_contex
         intranet.introspect(token)
 
     assert known() == unknown() + 1
+
+
+# Who may introspect what (RFC 7662 §2.1, §2.2, §4)
+
+
+@pytest.fixture
+def theirs(full: Client, intranet: Party) -> str:
+    """A token of another client's."""
+    return intranet.tokens(full).access_token
+
+
+@pytest.mark.compliance("RFC 7662 §2.1")
+def test_introspection__an_administrators_resource_server_introspects_tokens_of_other_clients(
+    theirs: str, make_party: Callable[..., Party]
+) -> None:
+    assert make_party("api").introspect(theirs)["active"]
+
+
+@pytest.mark.compliance("RFC 7662 §2.2", "RFC 7662 §4")
+@pytest.mark.parametrize("source", ["manual", "dcr", "cimd"])
+def test_introspection__of_another_clients_token_is_inactive_to_one_that_registered_itself(
+    source: str, theirs: str, robin: Any, make_party: Callable[..., Party]
+) -> None:
+    """`manual` and of a user without the permission: as the toolkit's own page would register it."""
+    user = robin if source == "manual" else None
+    party = make_party("self-made", authorization_grant_type="client-credentials", user=user)
+    get_application_model().objects.filter(client_id="self-made").update(registration_source=source)
+    body = {"grant_type": "client_credentials", "scope": "profile", **party.credentials}
+    own = party.server.post(TOKEN, body).json()["access_token"]
+
+    assert party.introspect(theirs) == {"active": False}
+    assert party.introspect(own)["active"]
+
+
+def test_introspection__an_application_of_a_user_who_may_add_them_is_an_administrators(
+    theirs: str, admin: Any, make_party: Callable[..., Party]
+) -> None:
+    party = make_party("api", user=admin)
+    assert party.introspect(theirs)["active"]
+
+    admin.is_superuser = False
+    admin.save()
+
+    assert party.introspect(theirs) == {"active": False}
+
+
+@pytest.mark.compliance("RFC 7662 §2.1")
+@pytest.mark.parametrize("extra", [{}, {"grant_type": "urn:ietf:params:oauth:grant-type:device_code"}])
+@pytest.mark.parametrize("basic", [True, False])
+def test_introspection__is_closed_to_public_clients(
+    basic: bool, extra: dict[str, str], theirs: str, make_party: Callable[..., Party]
+) -> None:
+    """The toolkit takes a public client for authenticated where the request names the device grant."""
+    party = make_party("public", client_type="public", client_secret="")
+    headers = {"authorization": f"Basic {b64encode(b'public:').decode()}"} if basic else {}
+    body = {"token": theirs, **extra, **({} if basic else {"client_id": "public"})}
+
+    response = party.server.post(INTROSPECT, body, headers=headers)
+
+    assert (response.status_code, response.json()) == (401, {"error": "invalid_client"})
+
+
+@pytest.mark.compliance("RFC 6749 §2.3.1")
+def test_introspection__takes_no_client_secret_from_the_query(theirs: str, intranet: Party) -> None:
+    response = intranet.server.post(INTROSPECT, {"token": theirs}, query_params=intranet.credentials)
+
+    assert (response.status_code, response.json()) == (401, {"error": "invalid_client"})
+
+
+@pytest.mark.compliance("RFC 7662 §2.1")
+@pytest.mark.parametrize(
+    ("fields", "may"),
+    [({}, True), ({"client_type": "public", "client_secret": ""}, False), ({"registration_source": "dcr"}, False)],
+)
+def test_introspection_scope__is_granted_to_clients_that_may_introspect_others(
+    fields: dict[str, str], may: bool, theirs: str, full: Client, make_party: Callable[..., Party]
+) -> None:
+    party = make_party("asking", **fields)
+    with toolkit_settings(SCOPES={"openid": "", "introspection": "Introspect tokens"}):
+        answer = answer_of(full.get(party.request(scope="openid introspection").url))
+        assert answer.get("error") == (None if may else "invalid_scope")
+
+
+def test_introspection_scope__is_worth_nothing_once_its_client_may_not(
+    theirs: str, full: Client, make_party: Callable[..., Party]
+) -> None:
+    party = make_party("asking")
+    with toolkit_settings(SCOPES={"openid": "", "introspection": "Introspect tokens"}):
+        token = party.tokens(full, scope="openid introspection").access_token
+        bearer = {"authorization": f"Bearer {token}"}
+        assert Client().post(INTROSPECT, {"token": theirs}, headers=bearer).json()["active"]
+        get_application_model().objects.filter(client_id="asking").update(registration_source="dcr")
+        response = Client().post(INTROSPECT, {"token": theirs}, headers=bearer)
+
+    assert response.status_code == 403
+    assert 'error="insufficient_scope"' in response.headers["WWW-Authenticate"]

@@ -117,7 +117,10 @@ def test_adopted_session__costs_its_adoption_once(kim: Any, intranet: Party) -> 
 
 
 def test_registration_only_session__costs_are_known(holder: Client, portal: Party) -> None:
-    """No figure is asked of it; these are recorded, so that a change of them is noticed."""
+    """No figure is asked of it; these are recorded, so that a change of them is noticed.
+
+    Each time that the scope `method_registration` is granted or told, the client's right to it is asked for.
+    """
     cost = cost_of(holder, portal, scope=REGISTRATION_SCOPE)
 
-    assert cost == Cost(authorize=11, token=13, userinfo=3, introspect=4)
+    assert cost == Cost(authorize=13, token=14, userinfo=3, introspect=5)

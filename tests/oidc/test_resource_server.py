@@ -20,6 +20,7 @@ from oauth2_provider.models import get_access_token_model, get_application_model
 
 from tap_provider.authentication_context import context_of
 from tap_provider.models import Level, SignIn
+from tap_provider.oidc.models import RelyingParty
 from tap_provider.oidc.resource_server import AccessRefused, Demand, PresentedToken, access_token_required
 
 from .conftest import (
@@ -76,6 +77,9 @@ ACR_WITH_QUOTES = 'urn:"quoted"\\'
 
 guarded = {
     "any": access_token_required()(tell),
+    "machine-profile": access_token_required(needs_user=False, scopes=["profile"])(tell),
+    "machine": access_token_required(needs_user=False)(tell),
+    "profile": access_token_required(scopes=["profile"])(tell),
     "multi-factor": access_token_required(level=Level.MULTI_FACTOR)(tell),
     "single-factor": access_token_required(level="single_factor")(tell),
     "phishing-resistant": access_token_required(level="phishing_resistant", max_age=300)(tell),
@@ -336,13 +340,13 @@ def test_rfc9470__an_adopted_session_meets_no_demand(name: str, kim: Any, intran
 
 
 @pytest.mark.compliance("RFC 9470 §3")
-@pytest.mark.parametrize("name", ["single-factor", "fresh"])
+@pytest.mark.parametrize("name", ["single-factor", "fresh", "any", "profile"])
 def test_rfc9470__a_token_without_a_sign_in_meets_no_demand(name: str, make_party: Callable[..., Party]) -> None:
     party = make_party("machine", authorization_grant_type=get_application_model().GRANT_CLIENT_CREDENTIALS)
     body = {"grant_type": "client_credentials", "scope": "profile", **party.credentials}
     token = party.server.post(TOKEN, body).json()["access_token"]
 
-    assert ask("any", token).json() == {"user": None, "client": "machine", "claims": None, "request_user": ""}
+    assert ask("machine", token).json() == {"user": None, "client": "machine", "claims": None, "request_user": ""}
     refused_for_authentication(ask(name, token))
 
 
@@ -353,6 +357,55 @@ def test_rfc9470__the_tokens_own_context_counts_and_not_what_was_reached_later(f
     SignIn.objects.update(level=Level.PHISHING_RESISTANT, methods=["passkey"], amr=["hwk"])
 
     refused_for_authentication(ask("multi-factor", token))
+
+
+def test_machine__reaches_nothing_that_is_for_users(make_party: Callable[..., Party]) -> None:
+    """Whatever scopes its token came to have."""
+    party = make_party("machine", authorization_grant_type="client-credentials", may_host_registration=True)
+    body = {"grant_type": "client_credentials", "scope": "profile", **party.credentials}
+    token = party.server.post(TOKEN, body).json()["access_token"]
+    get_access_token_model().objects.update(scope="openid profile email method_registration")
+
+    for name in set(guarded) - {"machine", "machine-profile"}:
+        refused_for_authentication(ask(name, token))
+
+
+def test_machine__is_let_in_with_the_scope_that_is_demanded(make_party: Callable[..., Party]) -> None:
+    party = make_party("machine", authorization_grant_type="client-credentials")
+    body = {"grant_type": "client_credentials", "scope": "email", **party.credentials}
+    token = party.server.post(TOKEN, body).json()["access_token"]
+
+    assert ask("machine-profile", token).status_code == 403
+    get_access_token_model().objects.update(scope="profile")
+    assert ask("machine-profile", token).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "demands",
+    [
+        {"level": "single_factor"},
+        {"acr_values": "phr"},
+        {"max_age": 300},
+        {"scopes": ["openid"]},
+        {"scopes": ["method_registration"]},
+    ],
+)
+def test_demand__of_a_user_cannot_do_without_one(demands: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="demanded of a user"):
+        Demand.of(needs_user=False, **demands)
+
+
+def test_registration_scope__is_worth_nothing_once_its_client_may_not_host_registration(
+    holder: Client, portal: Party
+) -> None:
+    token = portal.tokens(holder, scope=REGISTRATION_SCOPE).access_token
+    assert ask("register", token).status_code == 200
+    RelyingParty.objects.update(may_host_registration=False)
+
+    response = ask("register", token)
+
+    assert response.status_code == 403
+    assert challenge_of(response)["error"] == "insufficient_scope"
 
 
 # RFC 9470 §3: when
@@ -376,7 +429,7 @@ def test_rfc9470__fresh_enough_is_let_in(full: Client, intranet: Party) -> None:
 @pytest.mark.parametrize(("age", "is_fresh"), [(0, True), (300, True), (300.001, False), (10**6, False)])
 def test_check__age_counts_to_the_moment(age: float, is_fresh: bool, full: Client) -> None:
     sign_in = sign_in_of(full)
-    presented = PresentedToken(get_access_token_model()(), context_of(sign_in))
+    presented = PresentedToken(get_access_token_model()(user=sign_in.user), context_of(sign_in))
     assert sign_in.authenticated_at is not None
     now = sign_in.authenticated_at + timedelta(seconds=age)
 

@@ -62,6 +62,7 @@ urlpatterns = [
     path("api/open/", resource(AllowAny)),
     path("api/authenticated/", resource(IsAuthenticated)),
     path("api/any/", resource(demanded())),
+    path("api/machine/", resource(demanded(needs_user=False))),
     path("api/multi-factor/", resource(demanded(level="multi_factor"), IsAuthenticated)),
     path("api/fresh/", resource(demanded(acr_values=["phr", MULTI_FACTOR_ACR], max_age=300))),
     path("api/email/", resource(demanded(scopes=["email"]))),
@@ -211,7 +212,8 @@ def test_authentication__of_nobodys_token_is_anonymous(make_party: Callable[...,
     body = {"grant_type": "client_credentials", "scope": "profile", **party.credentials}
     token = party.server.post(TOKEN, body).json()["access_token"]
 
-    assert ask("any", token).json() == {"user": "", "claims": None, "same": True}
+    assert ask("machine", token).json() == {"user": "", "claims": None, "same": True}
+    assert ask("any", token).status_code == 401
     assert ask("authenticated", token).status_code == 403
 
 

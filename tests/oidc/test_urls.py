@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.test import Client
-from django.urls import resolve, reverse
+from django.urls import NoReverseMatch, resolve, reverse
 from oauth2_provider import urls as toolkit
 
 from tap_provider.oidc import urls, well_known_urls
@@ -24,6 +24,7 @@ from tap_provider.oidc.views import (
     TokenView,
     UserInfoView,
 )
+from tap_provider.oidc.views.management import PermittedMixin
 
 from .conftest import ISSUER
 
@@ -38,7 +39,8 @@ ARGUMENTS = {
     "authorized-token-delete": [1],
     "dcr-register-management": ["client"],
 }
-NAMES = [pattern.name for pattern in toolkit.urlpatterns]
+MANAGEMENT = ["list", "register", "detail", "delete", "update"]
+NAMES = [pattern.name for pattern in toolkit.urlpatterns if pattern.name not in MANAGEMENT]
 
 
 def test_urls__keep_the_toolkits_namespace() -> None:
@@ -52,6 +54,23 @@ def test_urls__reach_everything_of_the_toolkits_by_name(name: str) -> None:
 
     assert path.startswith("/o/")
     assert resolve(path).view_name == f"oauth2_provider:{name}"
+
+
+@pytest.mark.parametrize("name", MANAGEMENT)
+def test_urls__leave_out_the_pages_where_applications_are_registered(name: str, client: Client) -> None:
+    with pytest.raises(NoReverseMatch):
+        reverse(f"oauth2_provider:{name}", args=ARGUMENTS.get(name))
+    assert client.get("/o/applications/register/").status_code == 404
+
+
+@pytest.mark.urls("tests.oidc.managed_urls")
+@pytest.mark.parametrize("name", [*MANAGEMENT, *NAMES])
+def test_management_urls__have_everything(name: str) -> None:
+    path = reverse(f"oauth2_provider:{name}", args=ARGUMENTS.get(name))
+
+    assert resolve(path).view_name == f"oauth2_provider:{name}"
+    if name in MANAGEMENT:
+        assert issubclass(resolve(path).func.view_class, PermittedMixin)
 
 
 OURS = {

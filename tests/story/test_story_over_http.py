@@ -50,8 +50,6 @@ CLOSED = (
     "/members/",
     "/admin/",
     "/admin/accounts/user/",
-    "/o/applications/",
-    "/o/applications/register/",
     "/o/authorized_tokens/",
     "/o/device/",
 )

@@ -6,9 +6,21 @@ from .device import DeviceAuthorizationView, DeviceConfirmView, DeviceGrantStatu
 from .discovery import ConnectDiscoveryInfoView, OAuthServerMetadataView
 from .introspection import IntrospectTokenView
 from .logout import RPInitiatedLogoutView
+from .management import (
+    ApplicationDelete,
+    ApplicationDetail,
+    ApplicationList,
+    ApplicationRegistration,
+    ApplicationUpdate,
+)
 from .token import RevokeTokenView, TokenView, UserInfoView
 
 __all__ = [
+    "ApplicationDelete",
+    "ApplicationDetail",
+    "ApplicationList",
+    "ApplicationRegistration",
+    "ApplicationUpdate",
     "AuthorizationView",
     "ConnectDiscoveryInfoView",
     "DeviceAuthorizationView",

@@ -10,7 +10,6 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
-from django import forms
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import BadRequest, SuspiciousOperation
@@ -41,11 +40,13 @@ from ..authorization_checks import (
 )
 from ..authorization_request import REMEMBERED, RETURNED, AuthorizationRequest, remember_query
 from ..authorization_return import Returned, read_returned
+from ..client_display import shown_host, shown_name
 from ..contexts import remember_answer_without_code
 from ..hints import claims_of_hint
 from ..models import may_host_registration, relying_party
 from ..request_context import ATTRIBUTE, AuthorizationMoment, current_moment
-from ..validator import REGISTRATION_SCOPES
+from ..scopes import REGISTRATION_SCOPES
+from .consent import ConsentMixin
 from .response_mode import ResponseModeMixin, oidc_page
 
 if TYPE_CHECKING:
@@ -80,17 +81,10 @@ def _allow_some_clients(view: Callable[..., Any]) -> Callable[..., Any]:
     return allow(view, when=_may_answer)
 
 
-class ConsentForm(ToolkitAuthorizationView.form_class):
-    """The toolkit's, which also remembers the query: a template of the site's own may post to a bare address."""
-
-    tap_query = forms.CharField(required=False, widget=forms.HiddenInput)
-
-
 @method_decorator([csrf_exempt, _allow_some_clients, login_not_required], name="dispatch")
-class AuthorizationView(ResponseModeMixin, ToolkitAuthorizationView):
+class AuthorizationView(ConsentMixin, ResponseModeMixin, ToolkitAuthorizationView):
     """Judges the request by the tables, and carries the session's sign-in into the code."""
 
-    form_class = ConsentForm
     sign_in: SignIn | None = None
     asked_for: AuthorizationRequest
     validated: tuple[list[str], dict[str, Any]]
@@ -247,6 +241,8 @@ class AuthorizationView(ResponseModeMixin, ToolkitAuthorizationView):
         assert asked.sign_in is not None  # noqa: S101 the tables have asked
         context = {
             "application": asked.application,
+            "client_name": shown_name(asked.application),
+            "client_host": shown_host(self.validated[1]["redirect_uri"]),
             "upn": get_hooks().get_upn(asked.user),
             "meant": answer.meant,
             "continue_url": self._back_here(asked.returned.having_chosen(asked.sign_in)) if answer.may_continue else "",
@@ -288,13 +284,18 @@ class AuthorizationView(ResponseModeMixin, ToolkitAuthorizationView):
     def create_authorization_response(
         self, request: HttpRequest, scopes: str, credentials: dict[str, Any], allow: bool
     ) -> Any:
-        # Nothing is refused here: `credentials` may be what was posted, and only the toolkit checks its redirect URI.
+        # `credentials` may be what was posted, and only the toolkit checks its redirect URI: what is refused here goes
+        # to the one that was validated.
         if request.method != "POST" and "consent" in self.asked_for.prompt:
             raise _ConsentWanted
+        shown = self.shown_scopes()
+        kept = [scope for scope in scopes.split() if scope in shown]
+        if allow and not kept:
+            refused = InvalidScopeError(state=self.validated[1].get("state"))
+            raise OAuthToolkitError(error=refused, redirect_uri=self.validated[1]["redirect_uri"])
         self._note_answer_without_code()
         resources = self.asked_for.query.getlist("resource")  # as a list, whatever of it was posted
         carried = {**credentials, ATTRIBUTE: self.sign_in, "resource": credentials.get("resource") or resources}
-        kept = self._cut(scopes.split()) or scopes.split()  # where nothing remains, the validator says so
         return super().create_authorization_response(request, " ".join(kept), carried, allow)
 
     def _note_answer_without_code(self) -> None:

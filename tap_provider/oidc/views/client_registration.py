@@ -1,4 +1,7 @@
-"""Dynamic client registration (RFC 7591, RFC 7592): the toolkit's, behind a reading of what was sent."""
+"""Dynamic client registration (RFC 7591, RFC 7592): the toolkit's, behind a reading of what was sent.
+
+Off unless the site turns it on. A name that would pass for another client's is refused: users would trust it.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,14 @@ from django.core.exceptions import SuspiciousOperation
 from django.http import JsonResponse
 from django.utils.decorators import method_decorator
 from django.views.decorators.csrf import csrf_exempt
+from oauth2_provider.dcr import IsAuthenticatedDCRPermission
+from oauth2_provider.models import get_application_model
 from oauth2_provider.settings import oauth2_settings
 from oauth2_provider.views import DynamicClientRegistrationManagementView as ToolkitManagementView
 from oauth2_provider.views import DynamicClientRegistrationView as ToolkitRegistrationView
 
+from ..client_display import is_name_of_another
+from ..scopes import permission_to
 from .endpoint import is_storable
 
 if TYPE_CHECKING:
@@ -29,8 +36,7 @@ class ReadableMetadataMixin:
     @method_decorator([csrf_exempt, login_not_required])
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if oauth2_settings.DCR_ENABLED and not _is_readable(request):
-            error = {"error": "invalid_client_metadata", "error_description": "The metadata cannot be read."}
-            return JsonResponse(error, status=400)
+            return _refused_metadata("The metadata cannot be read.")
         response: HttpResponse = super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
         response.headers.setdefault("Cache-Control", "no-store")  # RFC 7591 §3.2.1: it may hold a secret
         response.headers.setdefault("Pragma", "no-cache")
@@ -38,11 +44,47 @@ class ReadableMetadataMixin:
 
 
 class DynamicClientRegistrationView(ReadableMetadataMixin, ToolkitRegistrationView):
-    pass
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        refusal = _refused_person(request)
+        if refusal is None and _may_register(request):  # who may not register learns no names
+            refusal = _refused_name(request)
+        return refusal or super().post(request, *args, **kwargs)
 
 
 class DynamicClientRegistrationManagementView(ReadableMetadataMixin, ToolkitManagementView):
-    pass
+    def put(self, request: HttpRequest, client_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
+        response: HttpResponse = super().get(request, client_id)
+        if response.status_code == 200:  # a client without its registration access token learns no names
+            response = _refused_name(request, client_id=client_id) or super().put(request, client_id, *args, **kwargs)
+        return response
+
+
+def _refused_person(request: HttpRequest) -> HttpResponse | None:
+    """Ask a user, whom the toolkit's default lets register clients, for the permission that our pages ask for."""
+    if IsAuthenticatedDCRPermission not in oauth2_settings.DCR_REGISTRATION_PERMISSION_CLASSES:
+        return None  # the site has decided otherwise
+    if not request.user.is_authenticated or request.user.has_perm(permission_to("add", get_application_model())):
+        return None  # the toolkit refuses an anonymous visitor
+    told = {"error": "access_denied", "error_description": "The user may not register clients."}
+    return JsonResponse(told, status=403)
+
+
+def _may_register(request: HttpRequest) -> bool:
+    permissions = oauth2_settings.DCR_REGISTRATION_PERMISSION_CLASSES
+    return bool(permissions) and all(permission().has_permission(request) for permission in permissions)
+
+
+def _refused_name(request: HttpRequest, *, client_id: str = "") -> HttpResponse | None:
+    name = json.loads(request.body or "{}").get("client_name", "")
+    if not is_name_of_another(name, client_id=client_id):
+        return None
+    return _refused_metadata("Another client has that name.")
+
+
+def _refused_metadata(description: str) -> HttpResponse:
+    """Answer with RFC 7591 §3.2.2's error."""
+    told = {"error": "invalid_client_metadata", "error_description": description}
+    return JsonResponse(told, status=400)
 
 
 def _is_readable(request: HttpRequest) -> bool:

@@ -67,8 +67,10 @@ class DeviceAuthorizationView(OAuthEndpointMixin, ToolkitDeviceAuthorizationView
             raise UnauthorizedClientError
         core, address = self.get_oauthlib_core(), request.build_absolute_uri()
         asked = Request(address, "POST", urlencode(core.extract_body(request)), core.extract_headers(request))
-        asked.client, scopes = client, scope_to_list(asked.scope) or []
-        if not core.server.request_validator.validate_scopes(client.client_id, scopes, client, asked):
+        validator = core.server.request_validator
+        asked.client = client
+        scopes = scope_to_list(asked.scope) or validator.get_default_scopes(client.client_id, asked)
+        if not validator.validate_scopes(client.client_id, scopes, client, asked):
             raise InvalidScopeError
 
 

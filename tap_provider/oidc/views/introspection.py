@@ -11,10 +11,12 @@ from oauth2_provider.settings import oauth2_settings
 from oauth2_provider.utils import parse_bearer_token
 from oauth2_provider.views import IntrospectTokenView as ToolkitIntrospectTokenView
 from oauth2_provider.www_authenticate import build_bearer_challenge, challenge_status
+from oauthlib.common import Request as OAuthRequest
 from oauthlib.oauth2.rfc6749.errors import InvalidClientError
 
 from ...authentication_context import context_of
 from ..contexts import digest_of, is_token_live, sign_in_of_token
+from ..scopes import earned, may_introspect_others
 from ..subject import subject_of
 from .endpoint import OAuthEndpointMixin
 
@@ -25,7 +27,28 @@ if TYPE_CHECKING:
 
 
 class IntrospectTokenView(OAuthEndpointMixin, ToolkitIntrospectTokenView):
-    """Two queries: the token's row, read here and not by the toolkit, which tells too little of it; its context."""
+    """Two queries: the token's row, read here and not by the toolkit, which tells too little of it; its context.
+
+    A confidential client introspects its own tokens; those of other clients if it is an administrator's
+    (`scopes.may_introspect_others`). It may show a token with the scope `introspection` in place of its credentials.
+    """
+
+    asking: Any = None  # the client that introspects
+
+    def authenticate_client(self, request: HttpRequest) -> bool:
+        """Tell whether a confidential client has shown its secret, in the header or the body (RFC 6749 §2.3.1)."""
+        core = self.get_oauthlib_core()
+        # Without the query, in which no secret may be. The toolkit keeps the client that it has found to itself.
+        asked = OAuthRequest(request.path, request.method, core.extract_body(request), core.extract_headers(request))
+        if not core.server.request_validator.authenticate_client(asked):
+            return False
+        self.asking = asked.client
+        return bool(asked.client.client_type == asked.client.CLIENT_CONFIDENTIAL)
+
+    def verify_request(self, request: HttpRequest) -> tuple[bool, Any]:
+        is_valid, asked = super().verify_request(request)
+        self.asking = asked.client if is_valid else None
+        return is_valid, asked
 
     def get_token_response(self, token_value: str | None = None) -> HttpResponse:
         if token_value is None:
@@ -33,12 +56,17 @@ class IntrospectTokenView(OAuthEndpointMixin, ToolkitIntrospectTokenView):
             return missing
         tokens = get_access_token_model().objects.select_related("user", "application")
         token = tokens.filter(token_checksum=digest_of(token_value)).first()
-        if token is None or not token.is_valid():
+        if token is None or not token.is_valid() or not self._may_introspect(token):
             return JsonResponse({"active": False})
         sign_in = None if token.user is None else sign_in_of_token(token_value, user=token.user)
         if not is_token_live(sign_in, token.user, now=timezone.now()):
             return JsonResponse({"active": False})
         return JsonResponse({"iss": oauth2_settings.oidc_issuer(self.request), **_told_of(token, sign_in)})
+
+    def _may_introspect(self, token: Any) -> bool:
+        """What a client may not introspect is inactive to it (RFC 7662 §2.2)."""
+        is_own = token.application_id is not None and token.application_id == self.asking.pk
+        return is_own or may_introspect_others(self.asking)
 
     def unauthenticated_response(self, request: HttpRequest, oauthlib_request: Any = None) -> HttpResponse:
         """Answer whoever may not introspect: a client as at the token endpoint, a token by RFC 6750 (RFC 7662 §2.3)."""
@@ -55,7 +83,7 @@ def _told_of(token: Any, sign_in: SignIn | None) -> dict[str, Any]:
     told = {
         "active": True,
         "token_type": "Bearer",
-        "scope": token.scope,
+        "scope": earned(token.scope, token.application),
         "exp": int(token.expires.timestamp()),
     }
     if token.application is not None:

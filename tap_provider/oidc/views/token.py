@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.http import HttpResponse
 from oauth2_provider.models import get_access_token_model, get_device_grant_model
 from oauth2_provider.views import RevokeTokenView as ToolkitRevokeTokenView
 from oauth2_provider.views import TokenView as ToolkitTokenView
@@ -11,10 +12,11 @@ from oauth2_provider.views import UserInfoView as ToolkitUserInfoView
 from oauthlib.oauth2.rfc6749.errors import InvalidClientError, InvalidGrantError, InvalidRequestError
 
 from ..device_codes import DEVICE_CODE_GRANT
+from ..resource_server import AccessRefused, bearer_token
 from .endpoint import OAuthEndpointMixin
 
 if TYPE_CHECKING:
-    from django.http import HttpRequest, HttpResponse
+    from django.http import HttpRequest
 
 
 class TokenView(OAuthEndpointMixin, ToolkitTokenView):
@@ -52,5 +54,26 @@ class RevokeTokenView(OAuthEndpointMixin, ToolkitRevokeTokenView):
 
 
 class UserInfoView(OAuthEndpointMixin, ToolkitUserInfoView):
+    """Takes the access token from the Authorization header, as the metadata says, and from nowhere else."""
+
     authenticates_clients = False
     reads_a_form = False
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return self._refusal(request) or super().get(request, *args, **kwargs)
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return self._refusal(request) or super().post(request, *args, **kwargs)
+
+    def _refusal(self, request: HttpRequest) -> HttpResponse | None:
+        """Answer a request without a token in its header, and one with a second token beside it.
+
+        A token in the query or the body alone is an unsupported method of authentication: no error code (RFC 6750
+        §3.1). Beside one in the header it is more than one method: invalid_request (RFC 6750 §2, §3.1).
+        """
+        if bearer_token(request) is None:
+            challenge = AccessRefused(None, "An access token is required.").challenge
+            return HttpResponse(status=401, headers={"WWW-Authenticate": challenge})
+        if "access_token" in request.GET or "access_token" in request.POST:
+            raise InvalidRequestError("The access token is sent by more than one method.")
+        return None

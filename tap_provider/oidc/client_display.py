@@ -1,0 +1,60 @@
+"""How a client is shown to a user: by a name that it may have made up, and by the host that its answer is sent to.
+
+And which names would pass for another client's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from unicodedata import category, normalize
+from urllib.parse import urlsplit
+
+from oauth2_provider.models import get_application_model
+
+
+def shown_host(redirect_uri: str) -> str:
+    """Return the host of a redirect URI as it is shown: in ASCII, with a port that is not the scheme's own.
+
+    A redirect to an application on the device has no host; its scheme is shown (RFC 8252 §7.1).
+    """
+    parts = urlsplit(redirect_uri)
+    if not parts.hostname:
+        return f"{parts.scheme}:"
+    host = parts.hostname
+    try:
+        host = host if host.isascii() else host.encode("idna").decode()
+    except UnicodeError:
+        host = ascii(host)
+    host = f"[{host}]" if ":" in host else host
+    return host if parts.port is None else f"{host}:{parts.port}"
+
+
+def shown_name(application: Any) -> str:
+    """Return what a client calls itself, without invisible characters; its id where it has no name."""
+    return _visible(application.name).strip() or str(application.client_id)
+
+
+def is_name_of_another(name: str, *, client_id: str = "") -> bool:
+    """Tell whether another client than that of this id has this name, as a reader sees it.
+
+    Compared without regard to case, compatible forms (NFKC), white space and invisible characters. One query: names
+    cannot be looked up by how they look, and clients are few.
+    """
+    looks = _looks_of(name)
+    if not looks:
+        return False
+    names = get_application_model().objects.exclude(client_id=client_id).values_list("name", flat=True)
+    return any(_looks_of(other) == looks for other in names.iterator())
+
+
+def _looks_of(name: str) -> str:
+    folded = normalize("NFKC", normalize("NFKC", name).casefold())
+    return "".join(character for character in _visible(folded) if category(character)[0] != "Z")
+
+
+def _visible(text: str) -> str:
+    return "".join(" " if character.isspace() else character for character in text if not _is_invisible(character))
+
+
+def _is_invisible(character: str) -> bool:
+    return category(character)[0] == "C" and not character.isspace()

@@ -1,0 +1,58 @@
+"""The toolkit's pages for applications, for those who have the permission. Not mounted by `oidc.urls`.
+
+An application is what users are asked to trust by its name: registering one is an administrator's act. A user sees and
+changes their own applications only, as in the toolkit.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.contrib.auth.mixins import PermissionRequiredMixin
+from oauth2_provider.models import get_application_model
+from oauth2_provider.views import (
+    ApplicationDelete as ToolkitApplicationDelete,
+)
+from oauth2_provider.views import (
+    ApplicationDetail as ToolkitApplicationDetail,
+)
+from oauth2_provider.views import (
+    ApplicationList as ToolkitApplicationList,
+)
+from oauth2_provider.views import (
+    ApplicationRegistration as ToolkitApplicationRegistration,
+)
+from oauth2_provider.views import (
+    ApplicationUpdate as ToolkitApplicationUpdate,
+)
+
+from ..scopes import permission_to
+
+
+class PermittedMixin(PermissionRequiredMixin):
+    """Demands the application model's permission; without it 403, and the sign-in page for an anonymous visitor."""
+
+    action: ClassVar[str]
+
+    def get_permission_required(self) -> tuple[str]:
+        return (permission_to(self.action, get_application_model()),)
+
+
+class ApplicationList(PermittedMixin, ToolkitApplicationList):
+    action = "view"
+
+
+class ApplicationDetail(PermittedMixin, ToolkitApplicationDetail):
+    action = "view"
+
+
+class ApplicationRegistration(PermittedMixin, ToolkitApplicationRegistration):
+    action = "add"
+
+
+class ApplicationUpdate(PermittedMixin, ToolkitApplicationUpdate):
+    action = "change"
+
+
+class ApplicationDelete(PermittedMixin, ToolkitApplicationDelete):
+    action = "delete"

@@ -1,0 +1,130 @@
+"""How a client is shown, and which names would pass for another's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from tap_provider.oidc.client_display import is_name_of_another, shown_host, shown_name
+
+from .conftest import REDIRECT_URI, Party, toolkit_settings
+
+HOST = "relying-party.test"
+
+
+@pytest.mark.parametrize(
+    ("redirect_uri", "host"),
+    [
+        (REDIRECT_URI, HOST),
+        ("https://relying-party.test:8443/callback/", f"{HOST}:8443"),
+        ("https://intranet.example.com@evil.test/intranet.example.com", "evil.test"),
+        ("https://INTRANET.test/", "intranet.test"),
+        ("https://xn--ntranet-q9a.test/", "xn--ntranet-q9a.test"),
+        ("https://bücher.test/", "xn--bcher-kva.test"),
+        ("http://[::1]:8000/", "[::1]:8000"),
+        ("http://127.0.0.1/", "127.0.0.1"),
+        ("com.example.app:/callback", "com.example.app:"),
+    ],
+)
+def test_shown_host__is_where_the_answer_goes(redirect_uri: str, host: str) -> None:
+    assert shown_host(redirect_uri) == host
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ["", " ", "\u200b", "\u2060\u00ad"])
+def test_shown_name__of_a_client_without_one_is_its_id(name: str, make_party: Callable[..., Party]) -> None:
+    assert shown_name(make_party("portal", name=name).application) == "portal"
+
+
+@pytest.mark.django_db
+def test_shown_name__has_no_invisible_characters(make_party: Callable[..., Party]) -> None:
+    """A bidirectional override would turn the text around it."""
+    assert shown_name(make_party("portal", name="In\u202etra\u200bnet\t1").application) == "Intranet 1"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Company Intranet",
+        "company intranet",
+        "CompanyIntranet",
+        " Company  Intranet ",
+        "Company\u00a0Intranet",
+        "Company\u3000Intranet",
+        "Comp\u200bany Intranet",
+        "Company Intranet\u202c",
+        "\uff23ompany \u2160ntranet",  # a full-width C, a Roman numeral one
+        "COMPANY\u2028INTRANET",
+    ],
+)
+def test_is_name_of_another__as_a_reader_sees_it(name: str, make_party: Callable[..., Party]) -> None:
+    make_party("first", name="Company Intranet")
+
+    assert is_name_of_another(name)
+    assert not is_name_of_another(name, client_id="first")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ["", " ", "Intranet", "Company Intranets"])
+def test_is_name_of_another__other_names_are_free(name: str, make_party: Callable[..., Party]) -> None:
+    make_party("first", name="Company Intranet")
+    make_party("nameless", name="")
+
+    assert not is_name_of_another(name)
+
+
+# On the pages
+
+
+def text_of(response: Any) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
+
+
+@pytest.mark.django_db
+def test_consent__shows_the_host_beside_the_name_that_the_client_gave_itself(
+    full: Client, make_party: Callable[..., Party]
+) -> None:
+    """The same name as another client's; where the answer goes cannot be imitated."""
+    make_party("intranet", name="Intranet", redirect_uris="https://intranet.example.com/")
+    imitation = make_party("imitation", name="Intranet", skip_authorization=False)
+
+    response = full.get(imitation.request().url)
+    page = text_of(response)
+
+    assert "Allow Intranet?" in page
+    assert f"You are sent on to: {HOST}" in page
+    assert "tap_provider/oidc/authorize.html" in [template.name for template in response.templates]
+
+
+@pytest.mark.django_db
+def test_consent__shows_exactly_what_is_granted(full: Client, make_party: Callable[..., Party]) -> None:
+    party = make_party("careful", skip_authorization=False)
+    scopes = {"openid": "Know who you are", "profile": "Know your name", "payments": "", "email": "Know your address"}
+    with toolkit_settings(SCOPES=scopes):
+        page = full.get(party.request(scope="openid payments").url).content.decode()
+
+    assert re.findall(r"<li>(.*?)</li>", page) == ["Know who you are", "payments"]
+
+
+@pytest.mark.django_db
+def test_consent__of_a_registration_only_session_shows_what_is_left(
+    holder: Client, make_party: Callable[..., Party]
+) -> None:
+    party = make_party("careful", may_host_registration=True, skip_authorization=False)
+    page = holder.get(party.request(scope="openid offline_access method_registration").url).content.decode()
+
+    assert re.findall(r"<li>(.*?)</li>", page) == ["Know who you are", "Register sign-in methods with you"]
+
+
+@pytest.mark.django_db
+def test_choose_account__shows_the_host_too(full: Client, make_party: Callable[..., Party]) -> None:
+    party = make_party("careful", name="Intranet")
+    page = text_of(full.get(party.request(prompt="select_account").url))
+
+    assert "Intranet asks with which account" in page
+    assert f"You are sent on to: {HOST}" in page
