@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist, ValidationError
-from django.db import transaction
+from django.db import connections, router, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from . import audit, signals
 from .composed_query import ComposedQuery, Parameter
+from .conflicts import retry_conflicts
 from .exceptions import InvalidPolicy, NotAllowed
 from .models import AuditEvent, SignIn, TemporaryAccessPass, TemporaryAccessPassPolicy
 from .sign_in import end_sign_ins, of_pass
@@ -74,6 +75,7 @@ def resolve_policy(user: Any | None) -> ResolvedPolicy:
     )
 
 
+@retry_conflicts
 def change_policy(*, actor: Any, now: datetime, **changes: Any) -> TemporaryAccessPassPolicy:
     """Change the policy, and end the registration-only sessions that it no longer allows.
 
@@ -87,7 +89,7 @@ def change_policy(*, actor: Any, now: datetime, **changes: Any) -> TemporaryAcce
         raise TypeError(f"The policy has no {', '.join(sorted(unknown))}.")
     targets = {name: changes.pop(name) for name in TARGETS if name in changes}
     with transaction.atomic():
-        policy = TemporaryAccessPassPolicy.objects.select_for_update().first() or TemporaryAccessPassPolicy()
+        policy = _held_for_change()
         for name, value in changes.items():
             setattr(policy, name, value)
         check_policy(policy)
@@ -103,6 +105,38 @@ def change_policy(*, actor: Any, now: datetime, **changes: Any) -> TemporaryAcce
         end_sessions_no_longer_allowed(now=now, actor=actor)
         signals.send_after_commit(signals.policy_changed, sender=TemporaryAccessPassPolicy, policy=policy, actor=actor)
     return policy
+
+
+def _held_for_change() -> TemporaryAccessPassPolicy:
+    policies = TemporaryAccessPassPolicy.objects
+    held = policies.select_for_update().first()
+    if held is not None:
+        return held
+    # Two who find no row to hold would both store one. Not `ignore_conflicts`, by which MariaDB lets several hold the
+    # row that one has stored, each waiting for the others. What is updated here is stored anew below.
+    has_target = connections[router.db_for_write(policies.model)].features.supports_update_conflicts_with_target
+    policies.bulk_create(
+        [TemporaryAccessPassPolicy()],
+        update_conflicts=True,
+        update_fields=["changed_at"],
+        unique_fields=["id"] if has_target else None,
+    )
+    return policies.select_for_update().get()
+
+
+def hold_policy() -> None:
+    """Keep the policy as it is until the transaction ends, as others may at the same time. One statement at most.
+
+    Before any user is held (decision 0022). SQLite needs none: there transactions that write come one after the other.
+    """
+    connection = connections[router.db_for_write(TemporaryAccessPassPolicy)]
+    share = {"postgresql": "FOR SHARE", "mysql": "LOCK IN SHARE MODE"}.get(connection.vendor)
+    if share is None:
+        return
+    table = connection.ops.quote_name(TemporaryAccessPassPolicy._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT 1 FROM {table} {share}")  # noqa: S608 our own names; there is one row, or none
+        cursor.fetchall()
 
 
 def check_policy(policy: TemporaryAccessPassPolicy) -> None:

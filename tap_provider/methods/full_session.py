@@ -15,6 +15,7 @@ from django.contrib.auth import (
     login,
     update_session_auth_hash,
 )
+from django.contrib.auth.models import AnonymousUser
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 PENDING_KEY = "tap_provider_second_factor"
 OTP_DEVICE_KEY = "otp_device_id"  # django-otp's, which may not be installed
+INACTIVE = "inactive_user"
 _DJANGOS_KEYS = {SESSION_KEY, BACKEND_SESSION_KEY, HASH_SESSION_KEY}
 
 
@@ -58,11 +60,14 @@ def sign_in(request: HttpRequest, user: Any, *, used: Sequence[UsedMethod], back
 
 
 def guard_registered(user: Any, used: Sequence[UsedMethod]) -> None:
-    """Raise SignInRefused unless the user still has these methods, and let none go until the transaction ends.
+    """Raise SignInRefused unless the user is active and still has these methods, and let neither change until the
+    transaction ends.
 
-    Whoever loses a method ends what was made with it, and would miss what begins at that moment.
+    Whoever loses a method, or deactivates a user, ends what there is, and would miss what begins at that moment.
     """
-    hold_user(user)
+    held = hold_user(user)
+    if held is None or not held.is_active:
+        raise SignInRefused(_("This account is not active. Contact your administrator."), code=INACTIVE)
     if not are_registered(user, used):
         raise SignInRefused(_("That sign-in method is not registered any more."), code="method_gone")
 
@@ -78,7 +83,28 @@ def keep_session(request: HttpRequest, user: Any) -> None:
 
 
 def record_login(sender: type[Any], request: HttpRequest, user: Any, **kwargs: Any) -> None:
-    """Receive `user_logged_in`: end what the session was, record what it is now; the same user's is renewed."""
+    """Receive `user_logged_in`: end what the session was, record what it is now; the same user's is renewed.
+
+    Whichever page called `login()`: a user who was deactivated while their password was checked is not signed in.
+    """
+    with transaction.atomic():
+        # Our own `sign_in` holds the user and has looked.
+        held = user if "_tap_used_methods" in request.__dict__ else hold_user(user)
+        if held is None or not held.is_active:
+            _turn_away(request)
+        else:
+            _record(request, user)
+
+
+def _turn_away(request: HttpRequest) -> None:
+    previous = sign_in_of_session(request) or getattr(request, "_tap_sign_in", None)
+    if previous is not None:
+        end_sign_in(previous, reason=SignIn.EndedReason.SIGNED_IN_ANEW, now=timezone.now())
+    request.session.flush()
+    request.user = AnonymousUser()
+
+
+def _record(request: HttpRequest, user: Any) -> None:
     now, client = timezone.now(), Client.of(request)
     previous: SignIn | None = sign_in_of_session(request) or getattr(request, "_tap_sign_in", None)
     request.session.pop(PENDING_KEY, None)  # whoever was half-way in is no longer

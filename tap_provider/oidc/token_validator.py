@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import DatabaseError
 from django.utils import timezone
 from oauth2_provider.models import get_device_grant_model, get_grant_model
 from oauth2_provider.oauth2_validators import OAuth2Validator
@@ -23,6 +25,7 @@ from .contexts import (
     sign_in_of_token,
 )
 from .models import relying_party
+from .token_origin import hold_origin
 from .tokens import CodeSpent, brings_refresh_token, cut_short, end_access_token, forget_id_token, lasts, spend
 
 if TYPE_CHECKING:
@@ -104,6 +107,9 @@ class TokenEndpointValidator(OAuth2Validator):
             forget_id_token(request)
             revoke_tokens_of_code(request_context.code_digest_of(request), client_id=request.client.client_id)
             raise
+        except (InvalidGrantError, DatabaseError, ObjectDoesNotExist):  # the view says what these come to
+            forget_id_token(request)
+            raise
 
     def _save_bearer_token(self, token: dict[str, Any], request: Any, *args: Any, **kwargs: Any) -> Any:
         """Bound tokens before they are stored and sent: it is one dictionary.
@@ -122,6 +128,7 @@ class TokenEndpointValidator(OAuth2Validator):
                 raise InvalidGrantError(request=request)
             token.pop("refresh_token", None)
             end = cut_short(token, sign_in, now=now)
+        hold_origin(sign_in, request)
         with request_context.signed_just_now(token.get("id_token"), request):
             result = super()._save_bearer_token(token, request, *args, **kwargs)
         if grant is not None:

@@ -7,12 +7,12 @@ begin      what is written down when somebody has authenticated
 session    what a Django session carries of it, and finding it by that
 seen       when it was last seen, and when its session runs out
 end        ending one or many
+hold       keeping a user or a sign-in as they are until the transaction ends
 """
 
 from .begin import (
     adopt_session,
     begin_sign_in,
-    hold_user,
     renew_sign_in,
     replace_sign_in,
 )
@@ -23,9 +23,11 @@ from .end import (
     end_sign_in,
     end_sign_ins,
     end_with_activity,
+    end_with_user,
     sign_in_ending,
     unrecorded_ending,
 )
+from .hold import hold_sign_in, hold_user
 from .seen import expiry_of, note_seen
 from .session import (
     SESSION_KEY,
@@ -50,8 +52,10 @@ __all__ = [
     "end_sign_in",
     "end_sign_ins",
     "end_with_activity",
+    "end_with_user",
     "expiry_of",
     "find_sign_in",
+    "hold_sign_in",
     "hold_user",
     "note_pass",
     "note_seen",

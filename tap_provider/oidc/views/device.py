@@ -12,7 +12,7 @@ from django.utils import timezone
 from oauth2_provider.views import DeviceAuthorizationView as ToolkitDeviceAuthorizationView
 from oauth2_provider.views import DeviceConfirmView as ToolkitDeviceConfirmView
 
-from ...sign_in import sign_in_of_session
+from ...sign_in import hold_sign_in, sign_in_of_session
 from ..contexts import remember_code
 from ..models import relying_party
 from .endpoint import OAuthEndpointMixin
@@ -39,6 +39,8 @@ class DeviceConfirmView(ToolkitDeviceConfirmView):
             query = urlencode({"level": party.minimum_level, "next": self.request.get_full_path()})
             return HttpResponseRedirect(f"{reverse('tap_provider:step_up')}?{query}")
         with transaction.atomic():  # a device that is approved without a context would outlive the sign-in
+            if sign_in is not None and not hold_sign_in(sign_in):
+                return HttpResponseRedirect(self.request.get_full_path())  # which asks to sign in
             response: HttpResponse = super().form_valid(form)
             if sign_in is not None and device.status == device.AUTHORIZED:
                 remember_code(device.device_code, sign_in, client_id=device.client_id, now=timezone.now())

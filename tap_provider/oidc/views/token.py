@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import IntegrityError, OperationalError
 from oauth2_provider.models import get_access_token_model, get_device_grant_model
 from oauth2_provider.views import RevokeTokenView as ToolkitRevokeTokenView
 from oauth2_provider.views import TokenView as ToolkitTokenView
 from oauth2_provider.views import UserInfoView as ToolkitUserInfoView
 from oauthlib.oauth2.rfc6749.errors import InvalidGrantError, InvalidRequestError
 
+from ...conflicts import is_conflict
 from ..token_validator import DEVICE_CODE_GRANT
 from .endpoint import OAuthEndpointMixin
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
+
+
+logger = logging.getLogger(__name__)
 
 
 class TokenView(OAuthEndpointMixin, ToolkitTokenView):
@@ -24,8 +31,18 @@ class TokenView(OAuthEndpointMixin, ToolkitTokenView):
             raise InvalidRequestError("Missing device code parameter.")
 
     def create_token_response(self, request: HttpRequest) -> tuple[Any, dict[str, str], Any, int]:
-        """Name the type of errors that the toolkit passes on without one."""
-        url, headers, body, status = super().create_token_response(request)
+        """Name the type of errors that the toolkit passes on without one.
+
+        Raises InvalidGrantError where what is behind the tokens went while they were made, or another transaction was
+        in the way: nothing was stored then.
+        """
+        try:
+            url, headers, body, status = super().create_token_response(request)
+        except (OperationalError, IntegrityError, ObjectDoesNotExist) as error:
+            if isinstance(error, OperationalError) and not is_conflict(error):
+                raise
+            logger.warning("No token was issued: %s", type(error).__name__)  # its text may hold what was sent
+            raise InvalidGrantError from error
         return url, {"Content-Type": "application/json", **headers}, body, status
 
     def authorization_flow_token_response(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
