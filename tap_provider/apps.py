@@ -46,6 +46,7 @@ class TapProviderConfig(AppConfig):
         pre_delete.connect(
             sign_in.end_before_deletion, sender="tap_provider.SignIn", dispatch_uid="tap_provider.end_before_deletion"
         )
+        pre_delete.connect(sign_in.end_with_user, sender=get_user_model(), dispatch_uid="tap_provider.end_with_user")
         notices.connect()
         if django.VERSION >= (6, 0) and "default" in settings.TASKS:
             from . import tasks

@@ -17,6 +17,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from . import audit, signals
 from .conf import settings
+from .conflicts import retry_conflicts
 from .exceptions import InvalidPass, IssueNotAllowed, RevokeNotAllowed
 from .handle import first_group_of
 from .hooks import get_hooks
@@ -55,6 +56,7 @@ class IssuedPass:
         return group_passcode(self.passcode)
 
 
+@retry_conflicts
 @sensitive_variables()
 def issue_pass(
     *,
@@ -118,6 +120,7 @@ def revoke_pass(*, actor: Any, temporary_access_pass: TemporaryAccessPass, now: 
         end_pass(temporary_access_pass.pk, user=user, actor=actor, now=now, reason=reason)
 
 
+@retry_conflicts
 def end_pass(pass_id: UUID, *, user: Any, actor: Any, now: datetime, reason: str, **source: Any) -> bool:
     """Delete this pass of the user's and end what it opened, for a verb that has made sure that `actor` may.
 

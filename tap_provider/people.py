@@ -14,8 +14,8 @@ from django.db import connections, router
 def lock_people(*keys: Any) -> list[Any]:
     """Return the users with these primary keys, in the order given; None for a key that no row has. One query.
 
-    The rows stay locked until the transaction ends. Locks are taken by key, and before those of the policy, passes and
-    sign-ins, so that no two verbs wait for each other.
+    The rows stay locked until the transaction ends. Locks are taken by key, after the policy's and before those of
+    passes and sign-ins, so that no two verbs wait for each other (decision 0022).
     """
     users = get_user_model()._default_manager
     # On PostgreSQL without keeping out foreign keys (`no_key`), or a redemption and a replacement would deadlock.

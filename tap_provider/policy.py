@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist, ValidationError
-from django.db import transaction
+from django.db import connections, router, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from . import audit, signals
 from .composed_query import ComposedQuery, Parameter
+from .conflicts import retry_conflicts
 from .exceptions import InvalidPolicy, NotAllowed
 from .models import AuditEvent, SignIn, Standing, TemporaryAccessPass, TemporaryAccessPassPolicy
 from .people import lock_people
@@ -80,6 +81,7 @@ def resolve_policy(user: Any | None) -> ResolvedPolicy:
     )
 
 
+@retry_conflicts
 def change_policy(*, actor: Any, now: datetime, **changes: Any) -> TemporaryAccessPassPolicy:
     """Change the policy, and end the registration-only sessions that it no longer allows.
 
@@ -91,9 +93,9 @@ def change_policy(*, actor: Any, now: datetime, **changes: Any) -> TemporaryAcce
         raise TypeError(f"The policy has no {', '.join(sorted(unknown))}.")
     targets = {name: changes.pop(name) for name in TARGETS if name in changes}
     with transaction.atomic():
+        policy = _held_for_change()
         [actor] = lock_people(actor.pk)
         guard_change(actor=actor)
-        policy = TemporaryAccessPassPolicy.objects.select_for_update().first() or TemporaryAccessPassPolicy()
         for name, value in changes.items():
             setattr(policy, name, value)
         check_policy(policy)
@@ -115,6 +117,38 @@ def guard_change(*, actor: Any | None) -> None:
     """Raise NotAllowed unless this person may change the policy. None: they have no account any more."""
     if actor is None or not actor.is_active or not actor.has_perm(CHANGE_PERMISSION):
         raise NotAllowed(_("You may not change the Temporary Access Pass policy."), code="missing_permission")
+
+
+def _held_for_change() -> TemporaryAccessPassPolicy:
+    policies = TemporaryAccessPassPolicy.objects
+    held = policies.select_for_update().first()
+    if held is not None:
+        return held
+    # Two who find no row to hold would both store one. Not `ignore_conflicts`, by which MariaDB lets several hold the
+    # row that one has stored, each waiting for the others. What is updated here is stored anew below.
+    has_target = connections[router.db_for_write(policies.model)].features.supports_update_conflicts_with_target
+    policies.bulk_create(
+        [TemporaryAccessPassPolicy()],
+        update_conflicts=True,
+        update_fields=["changed_at"],
+        unique_fields=["id"] if has_target else None,
+    )
+    return policies.select_for_update().get()
+
+
+def hold_policy() -> None:
+    """Keep the policy as it is until the transaction ends, as others may at the same time. One statement at most.
+
+    Before any user is held (decision 0022). SQLite needs none: there transactions that write come one after the other.
+    """
+    connection = connections[router.db_for_write(TemporaryAccessPassPolicy)]
+    share = {"postgresql": "FOR SHARE", "mysql": "LOCK IN SHARE MODE"}.get(connection.vendor)
+    if share is None:
+        return
+    table = connection.ops.quote_name(TemporaryAccessPassPolicy._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT 1 FROM {table} {share}")  # noqa: S608 our own names; there is one row, or none
+        cursor.fetchall()
 
 
 def check_policy(policy: TemporaryAccessPassPolicy) -> None:

@@ -27,9 +27,9 @@ from .hooks import clean_upn, find_user
 from .models import AuditEvent, Level, SignIn, TemporaryAccessPass
 from .pace import Pace
 from .passcode import fold_passcode, passcode_matches
-from .policy import ResolvedPolicy, resolve_policy, usability_of
+from .policy import ResolvedPolicy, hold_policy, resolve_policy, usability_of
 from .secret import Secret
-from .sign_in import Client, begin_sign_in, note_pass
+from .sign_in import Client, begin_sign_in, hold_user, note_pass
 from .throttle import SPAN, Attempt, count_attempt_by_handle, count_attempt_from_network, take_back
 from .usability import UsabilityReason
 
@@ -63,7 +63,6 @@ class _Candidate:
 
     user: Any | None
     held: TemporaryAccessPass | None
-    policy: ResolvedPolicy
 
     def is_named_by(self, passcode: Secret, *, handle_id: UUID | None) -> bool:
         """Return True if an attempt is one at this user's pass: by its handle, or by the passcode's first group.
@@ -73,9 +72,9 @@ class _Candidate:
         pass_id = uuid4() if self.held is None else self.held.pk
         return begins_like(passcode, pass_id) | (handle_id == pass_id)
 
-    def reason(self, *, now: datetime) -> UsabilityReason:
+    def reason(self, policy: ResolvedPolicy, *, now: datetime) -> UsabilityReason:
         assert self.held is not None  # noqa: S101 asked only after its passcode matched
-        return usability_of(self.held, self.policy, now=now)
+        return usability_of(self.held, policy, now=now)
 
 
 @sensitive_variables()
@@ -144,25 +143,31 @@ def sign_in_with_pass(
 
 
 def _find(upn: str) -> _Candidate:
-    # Three queries, whoever is asked for: an absent user is looked up as somebody who holds nothing.
+    # Two queries, whoever is asked for: an absent user is looked up as somebody who holds nothing.
     try:
         user = find_user(upn)
     except AmbiguousUpn:
         user = None
     passes = TemporaryAccessPass.objects
     held = (passes.filter(pk=uuid4()) if user is None else passes.filter(user_id=user.pk)).first()
-    return _Candidate(user=user, held=held, policy=resolve_policy(user))
+    return _Candidate(user=user, held=held)
 
 
 def _spend(candidate: _Candidate, attempt: Attempt, *, client: Client, now: datetime) -> SignIn:
-    reason = candidate.reason(now=now)
-    if not reason.is_usable:
-        raise _not_usable(reason)
-    held, user = candidate.held, candidate.user
+    held = candidate.held
     assert held is not None  # noqa: S101 its passcode matched
     with transaction.atomic():
+        # Policy and user as they are by now, and as they stay until this is stored: while the passcode was hashed the
+        # user may have been deactivated, excluded, or raised.
+        hold_policy()
+        user = hold_user(candidate.user)
+        if user is None or not user.is_active:
+            raise PasscodeNotAccepted
+        policy = resolve_policy(user)
+        reason = candidate.reason(policy, now=now)
+        if not reason.is_usable:
+            raise _not_usable(reason)
         _guard_redemptions(held, now=now)
-        # Before the pass is locked: its foreign key locks the user, which `issue_pass` locks first, too.
         sign_in = begin_sign_in(
             user=user,
             methods=[METHOD_KIND],
@@ -171,11 +176,11 @@ def _spend(candidate: _Candidate, attempt: Attempt, *, client: Client, now: date
             client=client,
             now=now,
             authenticated_at=now,
-            deadline=registration_session.deadline_for(held, candidate.policy, now=now),
+            deadline=registration_session.deadline_for(held, policy, now=now),
             pass_id=held.pk,
         )
         if not _spend_row(held, now=now):
-            raise _lost_race(candidate, now=now)
+            raise _lost_race(candidate, policy, now=now)
         note_pass(sign_in, held, prefix="")
         audit.record(
             AuditEvent.Kind.PASS_REDEEMED,
@@ -216,11 +221,11 @@ def _spend_row(held: TemporaryAccessPass, *, now: datetime) -> bool:
     )
 
 
-def _lost_race(candidate: _Candidate, *, now: datetime) -> RedemptionRefused:
+def _lost_race(candidate: _Candidate, policy: ResolvedPolicy, *, now: datetime) -> RedemptionRefused:
     # Between reading and spending somebody else used, replaced or revoked the pass.
     assert candidate.held is not None  # noqa: S101 its passcode matched
     same = TemporaryAccessPass.objects.filter(pk=candidate.held.pk, passcode_hash=candidate.held.passcode_hash).first()
-    return PasscodeNotAccepted() if same is None else _not_usable(replace(candidate, held=same).reason(now=now))
+    return PasscodeNotAccepted() if same is None else _not_usable(replace(candidate, held=same).reason(policy, now=now))
 
 
 def _not_usable(reason: UsabilityReason) -> RedemptionRefused:

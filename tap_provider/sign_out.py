@@ -16,6 +16,7 @@ from django.middleware.csrf import rotate_token
 from django.utils.translation import gettext_lazy as _
 
 from . import audit, registration_session, signals
+from .conflicts import retry_conflicts
 from .exceptions import SignInNotFound
 from .models import AuditEvent, SignIn
 from .sign_in import (
@@ -63,6 +64,7 @@ def open_sign_ins(user: Any, *, now: datetime) -> list[SignIn]:
     return [sign_in for sign_in in found if sign_in.pk in in_use or not sign_in.has_run_out(now=now)]
 
 
+@retry_conflicts
 def end_own_sign_in(*, sign_in: SignIn, sign_in_id: UUID | str, client: Client, now: datetime) -> SignIn:
     """End one of one's sign-ins from `sign_in`, which is one too; to end that itself is to sign out. Return which.
 
@@ -86,6 +88,7 @@ def end_own_sign_in(*, sign_in: SignIn, sign_in_id: UUID | str, client: Client, 
     return ending
 
 
+@retry_conflicts
 def sign_out_everywhere(*, sign_in: SignIn, keep_current: bool, client: Client, now: datetime) -> int:
     """End all sign-ins of the user of `sign_in`, or all but that one, and return how many; tokens go with them.
 

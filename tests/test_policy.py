@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, Group
+from django.db import OperationalError, connection, transaction
 from django.forms.models import model_to_dict
 
 from tap_provider.exceptions import InvalidPolicy, NotAllowed
@@ -16,13 +18,14 @@ from tap_provider.models import AuditEvent, SignIn, TemporaryAccessPassPolicy
 from tap_provider.policy import (
     change_policy,
     end_sessions_no_longer_allowed,
+    hold_policy,
     resolve_policy,
 )
 from tap_provider.redeem import redeem_pass
 from tap_provider.registration_session import why_over
 from tap_provider.sign_in import Client, find_sign_in
 
-from .conftest import DAY, HOUR, MINUTE, NOW
+from .conftest import DAY, HOUR, MINUTE, NOW, all_at_once
 
 MakeUser = Callable[..., Any]
 Change = Callable[..., TemporaryAccessPassPolicy]
@@ -339,3 +342,36 @@ def test_change_policy__an_unknown_field_is_refused(change: Change) -> None:
     with pytest.raises((InvalidPolicy, TypeError)):
         change(pascode_length=20)
     assert not AuditEvent.objects.exists()
+
+
+def test_change_policy__the_first_edit_that_is_refused_stores_nothing(change: Change) -> None:
+    with pytest.raises(InvalidPolicy):
+        change(passcode_length=1000)
+    assert not TemporaryAccessPassPolicy.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_change_policy__first_edits_at_once_are_made_one_after_the_other(change: Change) -> None:
+    edits: list[dict[str, Any]] = [{"enabled": True}, {"one_time_only": True}, {"passcode_length": 9}]
+    outcomes = all_at_once(*[partial(change, **edit) for edit in edits])
+    assert {type(outcome) for outcome in outcomes} == {TemporaryAccessPassPolicy}, outcomes
+    policy = TemporaryAccessPassPolicy.objects.get()
+    assert (policy.enabled, policy.one_time_only, policy.passcode_length) == (True, True, 9)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="transactions come one after the other there")
+def test_hold_policy__lets_others_hold_it_and_none_change_it(policy_on: Any) -> None:
+    def share() -> None:
+        with transaction.atomic():
+            hold_policy()
+
+    def change_at_once() -> None:
+        with transaction.atomic():
+            TemporaryAccessPassPolicy.objects.select_for_update(nowait=True).get()
+
+    with transaction.atomic():
+        hold_policy()
+        shared, changed = all_at_once(share, change_at_once)
+    assert shared is None
+    assert type(changed) is OperationalError

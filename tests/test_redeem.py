@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -29,13 +30,12 @@ from tap_provider.exceptions import PasscodeNotAccepted, PassNotUsable, Redempti
 from tap_provider.handle import first_group_of, handle_of
 from tap_provider.hooks import Hooks
 from tap_provider.issue import IssuedPass, revoke_pass
-from tap_provider.models import AttemptCounter, AuditEvent, SignIn, TemporaryAccessPass
+from tap_provider.models import AttemptCounter, AuditEvent, SignIn, TemporaryAccessPass, TemporaryAccessPassPolicy
 from tap_provider.passcode import hash_passcode
 from tap_provider.policy import change_policy
 from tap_provider.redeem import MOST_REDEMPTIONS, WHY_NOT, redeem_pass
-from tap_provider.registration_session import why_over
 from tap_provider.secret import Secret
-from tap_provider.sign_in import Client, find_sign_in
+from tap_provider.sign_in import Client
 from tap_provider.usability import UsabilityReason
 
 from .conftest import DAY, HOUR, MINUTE, NOW, CountingHasher
@@ -826,24 +826,48 @@ def test_redeem__used_while_hashing_is_refused(robin: Any, issue: Issue, hasher:
     assert SignIn.objects.count() == 1
 
 
-@pytest.mark.parametrize("how", ["policy off", "user excluded", "user deactivated"])
+def set_fields(user: Any, **fields: Any) -> None:
+    type(user).objects.filter(pk=user.pk).update(**fields)
+
+
+def exclude_group(robin: Any, admin: Any) -> None:
+    group = Group.objects.create(name="excluded")
+    change_policy(actor=admin, now=NOW, excluded_groups=[group])
+    robin.groups.add(group)
+
+
+FORBIDDEN: dict[str, tuple[Callable[[Any, Any], Any], bool]] = {
+    # what happens, and whether the holder is told that the policy blocks the pass
+    "policy off": (lambda robin, admin: change_policy(actor=admin, now=NOW, enabled=False), True),
+    "policy deleted": (lambda robin, admin: TemporaryAccessPassPolicy.objects.all().delete(), True),
+    "user excluded": (lambda robin, admin: change_policy(actor=admin, now=NOW, excluded_users=[robin]), True),
+    "group excluded": (exclude_group, True),
+    "user promoted": (lambda robin, admin: set_fields(robin, is_superuser=True), True),
+    "user deactivated": (lambda robin, admin: set_fields(robin, is_active=False), False),
+    "user deleted": (lambda robin, admin: type(robin).objects.filter(pk=robin.pk).delete(), False),
+}
+
+
+@pytest.mark.parametrize("how", FORBIDDEN)
 def test_redeem__forbidden_while_hashing_opens_nothing(
-    how: str, robin: Any, admin: Any, issue: Issue, hasher: Any
+    how: str, robin: Any, admin: Any, helpdesk: Any, issue: Issue, hasher: Any
 ) -> None:
-    """Refused, or over before its first request: either way nothing is open."""
+    issued = issue(robin, now=NOW, is_usable_once=True, actor=helpdesk)
+    act, is_told = FORBIDDEN[how]
+    hasher.meanwhile = partial(act, robin, admin)
+    refused = refusal(robin, issued.passcode)
+    assert type(refused) is (PassNotUsable if is_told else PasscodeNotAccepted)
+    assert getattr(refused, "reason", None) == (UsabilityReason.DISABLED_BY_POLICY if is_told else None)
+    assert not SignIn.objects.exists()  # none that would live once it is allowed again
+    assert set(TemporaryAccessPass.objects.values_list("redemption_count", flat=True)) <= {0}
+
+
+def test_redeem__allowed_while_hashing_is_accepted(robin: Any, admin: Any, issue: Issue, hasher: Any) -> None:
+    """The policy is asked when the pass is spent, and not before."""
     issued = issue(robin, now=NOW)
-    hasher.meanwhile = {
-        "policy off": lambda: change_policy(actor=admin, now=NOW, enabled=False),
-        "user excluded": lambda: change_policy(actor=admin, now=NOW, excluded_users=[robin]),
-        "user deactivated": lambda: type(robin).objects.filter(pk=robin.pk).update(is_active=False),
-    }[how]
-    try:
-        sign_in = redeem(robin, issued.passcode.reveal())
-    except RedemptionRefused:
-        return
-    found = find_sign_in(sign_in.pk)
-    assert found is not None
-    assert why_over(found, now=NOW) is not None
+    change_policy(actor=admin, now=NOW, enabled=False)
+    hasher.meanwhile = lambda: change_policy(actor=admin, now=NOW, enabled=True)
+    assert redeem(robin, issued.passcode).pass_id == issued.temporary_access_pass.pk
 
 
 # Figures
@@ -857,6 +881,7 @@ def test_sign_in_with_pass__costs_at_most_fourteen_statements(
     hasher.computed.clear()
     with statements() as executed:
         assert sign_in_with_pass(robin.upn, issued.passcode.reveal(), Browser()).status_code == 302
+    holding_the_policy = [] if connection.vendor == "sqlite" else ["SELECT tap_provider_temporaryaccesspasspolicy"]
     assert sorted(what(sql) for sql in executed) == [
         "INSERT django_session",
         "INSERT tap_provider_attemptcounter",  # counted, and judged by the sum
@@ -864,9 +889,11 @@ def test_sign_in_with_pass__costs_at_most_fourteen_statements(
         "INSERT tap_provider_auditevent",
         "INSERT tap_provider_signin",
         "SELECT accounts_user",
+        "SELECT accounts_user",  # as they are by now, and held
         "SELECT django_session",  # is the new session's key free?
         "SELECT tap_provider_attemptcounter",
         "SELECT tap_provider_temporaryaccesspass",
+        *holding_the_policy,
         "SELECT tap_provider_temporaryaccesspasspolicy",
         "UPDATE tap_provider_temporaryaccesspass",
     ]

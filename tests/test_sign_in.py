@@ -10,7 +10,8 @@ from uuid import uuid4
 import pytest
 from django.contrib.sessions.backends.db import SessionStore as DatabaseSession
 from django.contrib.sessions.backends.signed_cookies import SessionStore
-from django.db import connection
+from django.db import OperationalError, connection, transaction
+from django.db.models.signals import pre_delete
 from django.http import HttpRequest
 from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
@@ -25,7 +26,10 @@ from tap_provider.sign_in import (
     end_sign_in,
     end_sign_ins,
     find_sign_in,
+    hold_sign_in,
+    hold_user,
     put_in_session,
+    replace_sign_in,
     sign_in_ending,
     sign_in_of_session,
 )
@@ -326,3 +330,77 @@ def test_deletion__of_the_user_ends_their_sign_ins_first(robin: Any, ending: lis
     assert ending == [before]
     events = AuditEvent.objects.filter(kind=AuditEvent.Kind.SIGN_IN_ENDED, sign_in_id=before)
     assert [event.detail for event in events] == [{"reason": "user_deactivated"}]
+
+
+def test_deletion__of_a_user_who_signs_in_meanwhile_takes_that_along(robin: Any, ending: list[Any]) -> None:
+    """Django gathers what goes with a user before it deletes them, and a row that comes then would stop it."""
+    begin(robin)
+    late: list[Any] = []
+
+    def meanwhile(sender: Any, **kwargs: Any) -> None:
+        if not late:
+            late.append(begin(robin).pk)
+
+    pre_delete.connect(meanwhile, sender=SignIn)
+    try:
+        robin.delete()
+    finally:
+        pre_delete.disconnect(meanwhile, sender=SignIn)
+    assert not SignIn.objects.exists()
+    assert late[0] in ending
+
+
+# Holding
+
+
+def test_hold_user__returns_them_as_they_are_now(robin: Any) -> None:
+    type(robin)._default_manager.filter(pk=robin.pk).update(is_active=False)
+    with transaction.atomic():
+        held = hold_user(robin)
+    assert held == robin
+    assert not held.is_active
+
+
+def test_hold_user__of_a_user_who_is_gone_returns_none(robin: Any) -> None:
+    type(robin)._default_manager.filter(pk=robin.pk).delete()
+    with transaction.atomic():
+        assert hold_user(robin) is None
+
+
+def test_hold_sign_in__tells_whether_it_has_not_ended(robin: Any) -> None:
+    sign_in, ended, gone = begin(robin), begin(robin), begin(robin)
+    end_sign_in(SignIn.objects.get(pk=ended.pk), reason=Reason.SIGNED_OUT, now=NOW)
+    SignIn.objects.get(pk=gone.pk).delete()
+    with transaction.atomic():
+        assert [hold_sign_in(one) for one in (sign_in, ended, gone)] == [True, False, False]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="transactions come one after the other there")
+def test_hold_sign_in__lets_no_end_pass_by(robin: Any) -> None:
+    sign_in = begin(robin)
+
+    def hold_at_once() -> None:
+        with transaction.atomic():
+            SignIn.objects.select_for_update(nowait=True).get(pk=sign_in.pk)
+
+    with transaction.atomic():
+        hold_sign_in(sign_in)
+        (outcome,) = all_at_once(hold_at_once)
+    assert type(outcome) is OperationalError
+
+
+def test_adopt_session__of_a_user_who_was_just_deactivated_records_nothing(
+    robin: Any, request_: HttpRequest, rf: RequestFactory
+) -> None:
+    request = with_session(rf.get("/"))
+    type(robin)._default_manager.filter(pk=robin.pk).update(is_active=False)
+    assert adopt_session(request, robin, now=NOW) is None
+    assert not SignIn.objects.exists()
+
+
+def test_replace_sign_in__of_a_user_who_was_just_deactivated_begins_nothing(robin: Any) -> None:
+    sign_in = begin(robin)
+    type(robin)._default_manager.filter(pk=robin.pk).update(is_active=False)
+    assert replace_sign_in(sign_in, reason=Reason.SIGNED_IN_ANEW, client=Client(), now=NOW) is None
+    assert SignIn.objects.count() == 1

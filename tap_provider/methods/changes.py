@@ -12,6 +12,7 @@ from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 
 from .. import audit, signals
+from ..conflicts import retry_conflicts
 from ..exceptions import ChangeRefused, MethodNotFound
 from ..models import AuditEvent, RegisteredMethod, SignIn
 from ..policy import resolve_policy
@@ -61,6 +62,7 @@ def rename_method(*, sign_in: SignIn, own: OwnMethod, name: str, client: Client,
         _record(AuditEvent.Kind.METHOD_RENAMED, sign_in, own, client=client, now=now)
 
 
+@retry_conflicts
 def remove_method(*, sign_in: SignIn, own: OwnMethod, client: Client, now: datetime) -> None:
     """Remove a method that its user does not need any more. Sign-ins that were made with it go on.
 
@@ -85,6 +87,7 @@ def remove_method(*, sign_in: SignIn, own: OwnMethod, client: Client, now: datet
         )
 
 
+@retry_conflicts
 def lose_method(
     *,
     sign_in: SignIn,

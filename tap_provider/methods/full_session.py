@@ -17,6 +17,7 @@ from django.contrib.auth import (
     login,
     update_session_auth_hash,
 )
+from django.contrib.auth.models import AnonymousUser
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 
 PENDING_KEY = "tap_provider_second_factor"
 OTP_DEVICE_KEY = "otp_device_id"  # django-otp's, which may not be installed
+INACTIVE = "inactive_user"
 _DJANGOS_KEYS = {SESSION_KEY, BACKEND_SESSION_KEY, HASH_SESSION_KEY}
 
 
@@ -82,11 +84,14 @@ def full_sign_in(request: HttpRequest) -> SignIn | None:
 
 
 def guard_registered(user: Any, used: Sequence[UsedMethod]) -> None:
-    """Raise SignInRefused unless the user still has these methods, and let none go until the transaction ends.
+    """Raise SignInRefused unless the user is active and still has these methods, and let neither change until the
+    transaction ends.
 
-    Whoever loses a method ends what was made with it, and would miss what begins at that moment.
+    Whoever loses a method, or deactivates a user, ends what there is, and would miss what begins at that moment.
     """
-    hold_user(user)
+    held = hold_user(user)
+    if held is None or not held.is_active:
+        raise SignInRefused(_("This account is not active. Contact your administrator."), code=INACTIVE)
     if not are_registered(user, used):
         raise SignInRefused(_("That sign-in method is not registered any more."), code="method_gone")
 
@@ -101,11 +106,27 @@ def record_login(sender: Any, request: Any, user: Any, **kwargs: Any) -> None:
     """Receive `user_logged_in`: end what the session was, record what it is now; the same user's is renewed.
 
     Packages send the same signal for logins that are none of a session: by an API, without a request. Of those nothing
-    is recorded, and no session is touched.
+    is recorded, and no session is touched. A user who was deactivated while their password was checked is not signed
+    in, whichever page called `login()`.
     """
     django_request = request_of(request)
-    if django_request is not None and has_just_logged_in(django_request, user):
-        _record_session_login(django_request, user)
+    if django_request is None or not has_just_logged_in(django_request, user):
+        return
+    with transaction.atomic():
+        # Our own `sign_in` holds the user and has looked.
+        held = user if "_tap_used_methods" in django_request.__dict__ else hold_user(user)
+        if held is None or not held.is_active:
+            _turn_away(django_request)
+        else:
+            _record_session_login(django_request, user)
+
+
+def _turn_away(request: HttpRequest) -> None:
+    previous = sign_in_of_session(request) or getattr(request, "_tap_sign_in", None)
+    if previous is not None:
+        end_sign_in(previous, reason=SignIn.EndedReason.SIGNED_IN_ANEW, now=timezone.now())
+    request.session.flush()
+    request.user = AnonymousUser()
 
 
 def _record_session_login(request: HttpRequest, user: Any) -> None:

@@ -12,8 +12,10 @@ import re
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings as django_settings
 from django.contrib.auth import authenticate
 from django.contrib.auth.decorators import login_not_required
+from django.contrib.sessions.backends.base import UpdateError
 from django.db import IntegrityError, transaction
 from django.urls import reverse
 from django.utils import timezone
@@ -43,9 +45,9 @@ from ..exceptions import RegistrationNotAllowed, SignInRefused
 from ..hooks import get_hooks
 from ..policy import resolve_policy
 from ..registration_session import allow
-from ..sign_in import Client, hold_user, sign_in_of_user
+from ..sign_in import Client, can_rotate, hold_user, sign_in_of_user
 from ..throttle import is_first_use
-from .full_session import full_sign_in, sign_in
+from .full_session import INACTIVE, full_sign_in, sign_in
 from .kinds import Method, free_name
 from .login_page import login_is_elsewhere
 from .passkey_texts import TOLD
@@ -163,11 +165,37 @@ def name_of_authenticator(aaguid: str) -> str:
     return str(LABEL) if known is None else str(known.name)
 
 
+def _leave_as_stored(session: Any) -> None:
+    if can_rotate(session):  # or else the cookie, which the end of the request sets, is where it is stored
+        session.modified = False
+
+
 MALFORMED = (WebAuthnException, LookupError, TypeError, ValueError, AttributeError, RecursionError)
 
 
 class _Clean:
     """What all four views share: whatever a client may send instead of an answer is refused, never a fault of ours."""
+
+    request: HttpRequest
+    state_key: str
+
+    def get_state(self) -> Any:
+        """Take the question out of the session, whose answer is refused where another request was faster.
+
+        A refused answer writes no session and sets no cookie: the browser may just have been given that of the new one.
+        """
+        session = self.request.session
+        if self.state_key not in session:
+            self.request.COOKIES.pop(
+                django_settings.SESSION_COOKIE_NAME, None
+            )  # which Django would delete from the browser
+            raise webauthn_errors.InvalidState
+        try:
+            return super().get_state()  # type: ignore[misc]
+        except UpdateError as error:  # signed in anew, or out, meanwhile
+            raise webauthn_errors.InvalidState from error
+        finally:
+            _leave_as_stored(session)
 
     def _parse_request_data(self, request: HttpRequest) -> Any:
         if len(request.body) > LONGEST_ANSWER:
@@ -187,7 +215,7 @@ class _Clean:
 class _Registration(_Clean):
     """What both registration views share: our gate in place of the library's."""
 
-    request: HttpRequest
+    state_key = "otp_webauthn_register_state"
 
     def get_helper(self) -> PasskeyHelper:
         return PasskeyHelper(self.request)
@@ -232,13 +260,14 @@ class CompleteRegistration(_Registration, CompleteCredentialRegistrationView):
         if before is None:
             self.request.session.pop(DEVICE_ID_SESSION_KEY, None)
             self.request.user.otp_device = None  # type: ignore[union-attr]
+            _leave_as_stored(self.request.session)
         return response
 
 
 class _Authentication(_Clean):
     """What both authentication views share: the passkey must say and prove who it is."""
 
-    request: HttpRequest
+    state_key = "otp_webauthn_authentication_state"
 
     def get_helper(self) -> PasskeyHelper:
         return PasskeyHelper(self.request)
@@ -291,6 +320,7 @@ class CompleteAuthentication(_Authentication, CompleteCredentialAuthenticationVi
         try:
             sign_in(self.request, user, used=[used], backend=BACKEND)
         except SignInRefused as refusal:
-            is_gone = refusal.code == "method_gone"  # else the browser would be told to forget a passkey that works
-            raise (webauthn_errors.CredentialNotFound if is_gone else _NotHere) from refusal
+            # A browser forgets a passkey that it is told is not known: only one that is registered no more.
+            errors = {"method_gone": webauthn_errors.CredentialNotFound, INACTIVE: webauthn_errors.UserDisabled}
+            raise errors.get(refusal.code, _NotHere) from refusal
         otp_login(self.request, device)

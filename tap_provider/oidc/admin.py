@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.db import IntegrityError
 from django.http import HttpResponseRedirect
 from django.urls import path, reverse
 from django.utils.translation import gettext_lazy as _
@@ -32,6 +33,20 @@ class RelyingPartyAdmin(admin.ModelAdmin):
             "of/<path:client_id>/", self.admin_site.admin_view(self.of_client_view), name="tap_provider_oidc_of_client"
         )
         return [of_client, *super().get_urls()]
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Say so where another administrator has stored a row of the same client while this one was checked."""
+        try:
+            response: HttpResponse = super().changeform_view(request, object_id, form_url, extra_context)
+        except IntegrityError:
+            message = _("Another administrator has just stored what this client may. This is how it is now.")
+            self.message_user(request, message, messages.WARNING)
+            return HttpResponseRedirect(
+                reverse("admin:tap_provider_oidc_of_client", args=[request.POST.get("client_id", "")])
+            )
+        return response
 
     def of_client_view(self, request: HttpRequest, client_id: str) -> HttpResponse:
         """Lead from an application to its row, or to a new one."""

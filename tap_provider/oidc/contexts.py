@@ -23,9 +23,10 @@ from oauth2_provider.models import (
     get_refresh_token_model,
 )
 
+from ..conflicts import retry_conflicts
 from ..models import SignIn
 from ..registration_session import is_live
-from ..sign_in import of_pass, with_user
+from ..sign_in import hold_sign_in, of_pass, with_user
 from .models import CodeContext, Context, RelyingParty, TokenContext
 
 if TYPE_CHECKING:
@@ -138,17 +139,20 @@ def with_tokens_in_use(sign_ins: Iterable[SignIn]) -> set[UUID]:
     return set(tokens.filter(Exists(access) | Exists(refresh)).values_list("sign_in_id", flat=True))
 
 
+@retry_conflicts
 def revoke_tokens_of_code(code_digest: str, *, client_id: str) -> None:
     """Revoke what this client got by this code, and whatever was refreshed from it (RFC 6749 §4.1.2).
 
     Nothing where the client got nothing by it: one query then.
     """
     issued = TokenContext.objects.filter(code_digest=code_digest, client_id=client_id)
-    digests = list(issued.values_list("digest", flat=True))
-    if not digests:
+    first = issued.select_related("sign_in").first()
+    if first is None:
         return
-    access_tokens = get_access_token_model().objects.filter(token_checksum__in=digests)
     with transaction.atomic():
+        hold_sign_in(first.sign_in)  # a refresh at this very moment has stored its tokens, or finds its own revoked
+        digests = list(issued.values_list("digest", flat=True))
+        access_tokens = get_access_token_model().objects.filter(token_checksum__in=digests)
         id_tokens = list(access_tokens.exclude(id_token=None).values_list("id_token_id", flat=True))
         # Refresh tokens first, as the toolkit itself takes its locks.
         for refresh_token in get_refresh_token_model().objects.filter(token_checksum__in=digests, revoked=None):
@@ -175,6 +179,18 @@ def forget_sign_in(sender: type[Any], instance: SignIn, **kwargs: Any) -> None:
         for device in get_device_grant_model().objects.filter(user=instance.user_id):
             if codes.filter(digest=digest_of(device.device_code)).exists():
                 device.delete()
+        tokens.delete()  # among them such as came since Django gathered what goes with the sign-in
+        codes.delete()
+
+
+def forget_user(sender: type[Any], instance: Any, **kwargs: Any) -> None:
+    """Receive `pre_delete` of a user, after whoever keeps more from coming: what was issued to them goes as well.
+
+    Django deletes what it has found before, and fails where a token came since.
+    """
+    models = (get_refresh_token_model(), get_access_token_model(), get_id_token_model(), get_grant_model())
+    for model in (*models, get_device_grant_model()):
+        model.objects.filter(user=instance).delete()
 
 
 def is_token_live(sign_in: SignIn | None, user: Any | None, *, now: datetime) -> bool:

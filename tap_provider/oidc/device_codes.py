@@ -15,7 +15,7 @@ from oauthlib.oauth2.rfc8628.errors import AccessDenied, AuthorizationPendingErr
 from oauthlib.openid.connect.core.grant_types import AuthorizationCodeGrant
 
 from ..models import SignIn
-from ..sign_in import find_sign_in
+from ..sign_in import find_sign_in, hold_sign_in
 from .contexts import is_live, remember_code
 from .tokens import CodeSpent
 
@@ -67,8 +67,7 @@ def approve(device: Any, sign_in: SignIn, *, now: datetime) -> bool:
     """
     devices = get_device_grant_model()
     with transaction.atomic():
-        list(SignIn.objects.select_for_update().filter(pk=sign_in.pk).values_list("pk"))
-        held = find_sign_in(sign_in.pk)
+        held = find_sign_in(sign_in.pk) if hold_sign_in(sign_in) else None
         if held is None or held.is_registration_only or not is_live(held, now=now):
             return False
         waiting = devices.objects.filter(pk=device.pk, user=held.user_id, status=devices.AUTHORIZATION_PENDING)

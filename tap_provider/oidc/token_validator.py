@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import DatabaseError
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 from oauth2_provider.models import get_device_grant_model, get_grant_model
@@ -33,6 +35,7 @@ from .contexts import (
 from .device_codes import DEVICE_CODE_GRANT, SPENT, add_id_token, find_device, refuse_unless_approved, spend_device
 from .models import relying_party
 from .scope_validator import ScopeValidator
+from .token_origin import hold_origin
 from .tokens import SECOND, CodeSpent, brings_refresh_token, cut_short, end_access_token, forget_id_token, lasts, spend
 
 if TYPE_CHECKING:
@@ -152,6 +155,9 @@ class TokenEndpointValidator(ScopeValidator):
             forget_id_token(request)
             revoke_tokens_of_code(request_context.code_digest_of(request), client_id=request.client.client_id)
             raise
+        except (InvalidGrantError, DatabaseError, ObjectDoesNotExist):  # the view says what these come to
+            forget_id_token(request)
+            raise
 
     def _save_bearer_token(self, token: dict[str, Any], request: Any, *args: Any, **kwargs: Any) -> Any:
         """Bound tokens before they are stored and sent: it is one dictionary.
@@ -171,6 +177,7 @@ class TokenEndpointValidator(ScopeValidator):
                 raise InvalidGrantError(request=request)
             token.pop("refresh_token", None)
             end = cut_short(token, sign_in, now=now)
+        hold_origin(sign_in, request)
         if device is not None:
             add_id_token(token, self, request)
         with request_context.signed_just_now(token.get("id_token"), request):

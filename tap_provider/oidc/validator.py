@@ -12,7 +12,7 @@ from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidScopeError
 
 from ..authentication_context import context_of
 from ..hooks import get_hooks
-from ..sign_in import find_sign_in
+from ..sign_in import find_sign_in, hold_sign_in
 from . import request_context
 from .authorization_checks import has_consented
 from .contexts import is_live, is_token_live, remember_code, sign_in_of_token
@@ -71,6 +71,8 @@ class TapOAuth2Validator(TokenEndpointValidator):
         _refuse_unless_answerable(sign_in, request, now=now)
         try:
             with transaction.atomic():  # a code without its context would pass for one from before the installation
+                if not hold_sign_in(sign_in):
+                    raise CustomOAuth2Error(error="login_required", request=request)
                 super().save_authorization_code(client_id, code, request, *args, **kw)
                 remember_code(code["code"], sign_in, client_id=client_id, now=now, returned=moment.returned)
         except IntegrityError:  # the return was used up by another tab just now

@@ -8,12 +8,12 @@ begin      what is written down when somebody has authenticated
 session    what a Django session carries of it, and finding it by that
 seen       when it was last seen, and when its session runs out
 end        ending one or many
+hold       keeping a user or a sign-in as they are until the transaction ends
 """
 
 from .begin import (
     adopt_session,
     begin_sign_in,
-    hold_user,
     renew_sign_in,
     replace_sign_in,
 )
@@ -25,9 +25,11 @@ from .end import (
     end_sign_in,
     end_sign_ins,
     end_with_activity,
+    end_with_user,
     sign_in_ending,
     unrecorded_ending,
 )
+from .hold import hold_sign_in, hold_user
 from .seen import expiry_of, note_seen
 from .session import (
     SESSION_KEY,
@@ -52,9 +54,11 @@ __all__ = [
     "end_sign_in",
     "end_sign_ins",
     "end_with_activity",
+    "end_with_user",
     "expiry_of",
     "find_sign_in",
     "has_just_logged_in",
+    "hold_sign_in",
     "hold_user",
     "note_pass",
     "note_seen",

@@ -8,9 +8,9 @@ from django.db import transaction
 
 from .. import audit, signals
 from ..models import AuditEvent, Level, SignIn, SignInMethod
-from ..people import lock_people
 from .client import Client
 from .end import end_sign_ins
+from .hold import hold_user
 from .seen import expiry_of
 from .session import can_rotate, put_in_session
 
@@ -40,6 +40,9 @@ def begin_sign_in(
     used: Sequence[tuple[str, str]] = (),
 ) -> SignIn:
     """Record that somebody authenticated. The caller records the audit event that fits.
+
+    The caller holds the user (`hold_user`) and has seen that they are active: what began for an inactive user would
+    live once they are active again.
 
     `methods` are the kinds, `used` the very methods: kind and id of each. `session_expires_at` is when the session of a
     full sign-in runs out by age, unless it is used until then. `authenticated_at` is None if nothing proved the user;
@@ -123,7 +126,7 @@ def replace_sign_in(
 ) -> SignIn | None:
     """End a sign-in, and begin one in its place, the same but for what is `told` (arguments of `begin_sign_in`).
 
-    None if it has ended already. What it was made with stays noted, and `used` besides.
+    None if it has ended already, or its user is not active. What it was made with stays noted, and `used` besides.
 
     For sessions that are kept in the cookie itself, where a copy of the old one would stay as good. What relying
     parties hold of the old sign-in ends with it.
@@ -132,7 +135,8 @@ def replace_sign_in(
     facts: dict[str, Any] = {**same, "level": Level(sign_in.level), **told}
     before = sign_in.used_methods.values_list("kind", "method_id")
     with transaction.atomic():
-        if not end_sign_ins([sign_in], reason=reason, now=now):
+        held = hold_user(sign_in.user)
+        if held is None or not held.is_active or not end_sign_ins([sign_in], reason=reason, now=now):
             return None
         return begin_sign_in(**facts, used=sorted({*before, *used}), client=client, now=now)
 
@@ -148,11 +152,14 @@ def adopt_session(request: HttpRequest, user: Any, *, now: datetime) -> SignIn |
     """Record a full session that carries no sign-in: it predates the installation, or nobody told us how it began.
 
     Nothing is known of its strength or age, so any question about either re-authenticates. None, and nothing recorded,
-    once its user has signed out everywhere, or lost a method: that meant this session too. A session that is kept in
-    the cookie itself would be adopted again, after its end, by a copy of that cookie: there one end is the end of all.
+    where its user is not active; and once its user has signed out everywhere, or lost a method: that meant this session
+    too. A session that is kept in the cookie itself would be adopted again, after its end, by a copy of that cookie:
+    there one end is the end of all.
     """
     with transaction.atomic():
-        hold_user(user)
+        held = hold_user(user)
+        if held is None or not held.is_active:
+            return None
         if audit.has_happened(AuditEvent.Kind.SIGNED_OUT_EVERYWHERE, AuditEvent.Kind.METHOD_LOST, user=user):
             return None
         ended = SignIn.objects.adopted().filter(user=user, ended_at__isnull=False)
@@ -170,8 +177,3 @@ def adopt_session(request: HttpRequest, user: Any, *, now: datetime) -> SignIn |
         )
     put_in_session(request, sign_in)
     return sign_in
-
-
-def hold_user(user: Any) -> None:
-    """Keep out, until the transaction ends, whoever else holds this user: to begin what another is ending, say."""
-    lock_people(user.pk)

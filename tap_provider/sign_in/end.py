@@ -9,8 +9,10 @@ from django.dispatch import Signal
 from django.utils import timezone
 
 from .. import audit, signals
-from ..models import AuditEvent, SignIn
+from ..conflicts import retry_conflicts
+from ..models import AuditEvent, RecoveryCode, RegisteredMethod, SignIn, SignInMethod, TemporaryAccessPass
 from .client import Client
+from .hold import hold_sign_ins, hold_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,28 +57,33 @@ def end_sign_ins(
     In one transaction: all of them, or none. `client` is from where somebody asked for it, if anybody did.
     """
     by_id = {sign_in.pk: sign_in for sign_in in sign_ins}
+    return len(_end(by_id, reason=reason, now=now, actor=actor, client=client or Client()))
+
+
+@retry_conflicts
+def _end(
+    by_id: dict[UUID, SignIn], *, reason: SignIn.EndedReason, now: datetime, actor: Any | None, client: Client
+) -> list[SignIn]:
     with transaction.atomic():
         ended = [by_id[sign_in_id] for sign_in_id in _end_rows(sorted(by_id), reason=reason, now=now)]
         if not ended:
-            return 0
+            return []
         for sign_in in ended:
             sign_in.ended_at, sign_in.ended_reason = now, reason
-        audit.record_each(_ending_of(sign_in, now=now, actor=actor, client=client or Client()) for sign_in in ended)
+        audit.record_each(_ending_of(sign_in, now=now, actor=actor, client=client) for sign_in in ended)
         sign_in_ending.send(sender=SignIn, sign_ins=ended, now=now)
         for sign_in in ended:
             signals.send_after_commit(signals.sign_in_ended, sender=SignIn, sign_in=sign_in)
-    return len(ended)
+    return ended
 
 
 def _end_rows(sign_in_ids: list[UUID], *, reason: SignIn.EndedReason, now: datetime) -> list[UUID]:
     """Mark these as ended, and return those that were not: whoever comes second waits, and finds none."""
     ended: list[UUID] = []
     for start in range(0, len(sign_in_ids), AT_ONCE):
-        some = SignIn.objects.filter(pk__in=sign_in_ids[start : start + AT_ONCE])
-        # In one order, so that two who end the same ones do not wait for each other. By key alone: MariaDB would find
-        # those that have not ended by their index, and lock on its way what somebody else is just beginning.
-        locked = list(some.select_for_update().order_by("pk").values_list("pk", "ended_at"))
-        open_ones = [sign_in_id for sign_in_id, ended_at in locked if ended_at is None]
+        # In one order, so that two who end the same ones do not wait for each other.
+        held = hold_sign_ins(sign_in_ids[start : start + AT_ONCE])
+        open_ones = [sign_in_id for sign_in_id, ended_at in held if ended_at is None]
         if open_ones:
             SignIn.objects.filter(pk__in=open_ones).update(ended_at=now, ended_reason=reason)
         ended += open_ones
@@ -113,4 +120,18 @@ def end_with_activity(sender: type[Any], instance: Any, created: bool, raw: bool
 def end_before_deletion(sender: type[Any], instance: SignIn, **kwargs: Any) -> None:
     """Receive `pre_delete` of a sign-in, which goes with its user: what it began has ended, and is told so."""
     if instance.ended_at is None:
+        hold_user(instance.user)  # who may be going as well: first, as everywhere (decision 0022)
         end_sign_in(instance, reason=SignIn.EndedReason.USER_DEACTIVATED, now=timezone.now())
+
+
+def end_with_user(sender: type[Any], instance: Any, **kwargs: Any) -> None:
+    """Receive `pre_delete` of a user: what came since Django gathered what goes with them goes too, and nothing more
+    comes.
+
+    Or a row that refers to the user would let the deletion fail, as often as somebody signs in or refreshes a token.
+    """
+    list(type(instance)._default_manager.select_for_update().filter(pk=instance.pk).values_list("pk"))
+    SignIn.objects.not_ended().filter(user=instance).delete()
+    SignInMethod.objects.filter(sign_in__user=instance).delete()
+    for model in (RegisteredMethod, RecoveryCode, TemporaryAccessPass):
+        model._default_manager.filter(user=instance).delete()

@@ -689,6 +689,62 @@ def test_sign_in_with_second_factor__takes_no_form_that_is_not_valid(
     assert refused.value.code == "code_not_accepted"
 
 
+# A user who is deactivated at the very moment: while their password was hashed, say.
+
+
+def deactivate(user: Any) -> None:
+    type(user)._default_manager.filter(pk=user.pk).update(is_active=False)
+
+
+def test_sign_in__of_a_user_who_was_just_deactivated_is_refused(known: Any, make_request: Callable[..., Any]) -> None:
+    """What began would live once they are active again."""
+    request = make_request()
+    deactivate(known)
+    assert known.is_active  # as it was read
+    with pytest.raises(SignInRefused) as refused:
+        sign_in(request, known, used=[USED_PASSWORD], backend=MODEL_BACKEND)
+    assert refused.value.code == "inactive_user"
+    assert not SignIn.objects.exists()
+    assert dict(request.session) == {}
+
+
+class Deactivating(ModelBackend):
+    """Somebody is deactivated while this backend checks their password."""
+
+    def authenticate(self, request: Any, username: Any = None, password: Any = None, **kwargs: Any) -> Any:
+        user = super().authenticate(request, username=username, password=password, **kwargs)
+        if user is not None:
+            deactivate(user)
+        return user
+
+
+@pytest.mark.parametrize("page", [SIGN_IN, ADMIN_LOGIN])
+def test_record_login__of_a_user_who_was_just_deactivated_opens_nothing(
+    page: str, client: Client, admin: Any, settings: Any
+) -> None:
+    settings.AUTHENTICATION_BACKENDS = ["tests.methods.test_full_session.Deactivating"]
+    typed = {"upn": "admin", "username": "admin", "password": "admin-password"}
+    response = client.post(page, typed)
+    assert response.status_code in {200, 302}
+    assert not SignIn.objects.exists()
+    type(admin)._default_manager.update(is_active=True)
+    settings.AUTHENTICATION_BACKENDS = [MODEL_BACKEND]
+    assert client.get("/admin/").status_code == 302
+    assert SESSION_KEY not in client.session
+
+
+def test_record_login__of_a_user_who_was_just_deactivated_ends_what_the_session_was(
+    known: Any, make_request: Callable[..., Any]
+) -> None:
+    request = make_request()
+    sign_in(request, known, used=[USED_PASSWORD], backend=MODEL_BACKEND)
+    deactivate(known)
+    login(request, known, backend=MODEL_BACKEND)
+    assert SignIn.objects.get().ended_reason == SignIn.EndedReason.SIGNED_IN_ANEW
+    assert dict(request.session) == {}
+    assert request.user.is_anonymous
+
+
 # A method that is lost at the very moment.
 
 

@@ -612,6 +612,27 @@ def test_sign_in__with_a_passkey_that_is_lost_at_that_moment_is_refused(
     assert SESSION_KEY not in browser.session
 
 
+class DeactivatingBackend(PasskeyBackend):
+    """The user is deactivated while their passkey signs them in."""
+
+    def authenticate(self, request: Any, webauthn_credential: Any = None) -> Any:  # type: ignore[override]
+        user = super().authenticate(request, webauthn_credential=webauthn_credential)
+        type(user)._default_manager.filter(pk=user.pk).update(is_active=False)
+        return user
+
+
+def test_sign_in__of_a_user_who_is_deactivated_at_that_moment_is_refused(
+    passkey: SoftAuthenticator, settings: Any
+) -> None:
+    """The browser is not told to forget the passkey, which is registered still."""
+    settings.AUTHENTICATION_BACKENDS = ["tests.methods.test_passkey.DeactivatingBackend"]
+    browser = Client()
+    response = sign_in_with_passkey(browser, passkey)
+    assert (response.status_code, response.json()["code"]) == (403, "user_disabled")
+    assert "Unknown-Credential" not in response.headers
+    assert SESSION_KEY not in browser.session
+
+
 def test_register__a_key_that_does_not_remember_whose_it_is_is_refused(holder_client: Client) -> None:
     """Nobody is named before a passkey is asked for, so that nobody could sign in with it."""
     begun = post_json(holder_client, BEGIN_REGISTRATION).json()
@@ -663,6 +684,21 @@ def test_sign_in__an_answer_is_good_once_wherever_the_session_is_kept(
     refused = post_json(thief, COMPLETE_AUTHENTICATION, answer)
     assert (refused.status_code, refused.json()["code"]) == (400, "invalid_state")
     assert SESSION_KEY not in thief.session
+
+
+def test_sign_in__a_refused_answer_sets_no_session_cookie(passkey: SoftAuthenticator) -> None:
+    """Posted twice, the second response may come after the first: its cookie would sign the browser out again."""
+    browser, again = Client(), Client()
+    answer = passkey.get(post_json(browser, BEGIN_AUTHENTICATION).json())
+    again.cookies = SimpleCookie(browser.cookies.output(header="", attrs=[]))
+    accepted = post_json(browser, COMPLETE_AUTHENTICATION, answer)
+    assert "sessionid" in accepted.cookies
+    assert "sessionid" not in post_json(again, COMPLETE_AUTHENTICATION, answer).cookies
+    begun = passkey.get(post_json(again, BEGIN_AUTHENTICATION).json())
+    wrong = post_json(again, COMPLETE_AUTHENTICATION, {**begun, "response": {}})
+    assert wrong.status_code == 422
+    assert "sessionid" not in wrong.cookies
+    assert post_json(again, COMPLETE_AUTHENTICATION, begun).json()["code"] == "invalid_state"  # it was spent
 
 
 def test_sign_in__an_answer_comes_within_the_hour(passkey: SoftAuthenticator) -> None:

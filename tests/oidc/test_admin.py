@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db import IntegrityError
+from django.db.models.signals import pre_save
 from django.test import Client
 
 from tap_provider.oidc.models import RelyingParty
@@ -38,6 +40,20 @@ def test_of_client__leads_to_a_new_row_where_there_is_none(administrator: Client
     page = administrator.get(OF, follow=True)
     assert page.status_code == 200
     assert 'value="intranet"' in page.content.decode()
+
+
+def test_add__of_what_another_administrator_has_just_added_leads_to_the_row(administrator: Client) -> None:
+    """Both forms were checked before either was stored."""
+
+    def meanwhile(sender: Any, **kwargs: Any) -> None:
+        pre_save.disconnect(meanwhile, sender=RelyingParty)
+        raise IntegrityError  # as the database answers the second INSERT
+
+    pre_save.connect(meanwhile, sender=RelyingParty)
+    response = administrator.post("/admin/tap_provider_oidc/relyingparty/add/", {"client_id": "intranet"})
+    assert response.headers["Location"] == OF
+    page = administrator.get(OF, follow=True).content.decode()
+    assert "Another administrator has just stored" in page
 
 
 def test_of_client__is_for_administrators(full: Client, intranet: Party) -> None:

@@ -14,12 +14,14 @@ from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.management import call_command
+from django.db.models.signals import pre_delete
 from django.test import Client
 from django.utils import timezone
 from oauth2_provider.models import (
     get_access_token_model,
     get_device_grant_model,
     get_grant_model,
+    get_id_token_model,
     get_refresh_token_model,
 )
 
@@ -462,6 +464,35 @@ def test_forget_sign_in__takes_an_approved_device_along(
     sign_in_of(full).delete()
 
     assert not type(device).objects.exists()
+
+
+def test_forget_user__takes_along_what_was_issued_while_the_user_is_deleted(
+    full: Client, intranet: Party, kim: Any
+) -> None:
+    """Django gathers what goes with a user before it deletes: a token or a sign-in that comes then would stop it."""
+    intranet.tokens(full)
+    unrecorded = intranet.tokens(sign_in_with_password(kim))
+    TokenContext.objects.filter(digest=digest_of(unrecorded.refresh_token)).delete()
+    refresh_token, told = [unrecorded.refresh_token], []
+
+    def meanwhile(sender: Any, **kwargs: Any) -> None:
+        if refresh_token:  # once, before the first sign-in is held
+            answer = Party(intranet.application).refresh(refresh_token.pop()).json()
+            intranet.tokens(sign_in_with_password(kim))
+            told.append(answer["access_token"])
+
+    pre_delete.connect(meanwhile, sender=SignIn)
+    pre_delete.receivers.insert(0, pre_delete.receivers.pop())
+    pre_delete.sender_receivers_cache.clear()
+    try:
+        type(kim).objects.get(pk=kim.pk).delete()
+    finally:
+        pre_delete.disconnect(meanwhile, sender=SignIn)
+    assert told
+    assert not SignIn.objects.filter(user_id=kim.pk).exists()
+    for model in (get_access_token_model(), get_refresh_token_model(), get_id_token_model(), get_grant_model()):
+        assert not model.objects.exists()
+    assert not TokenContext.objects.exists()
 
 
 def test_open_sign_ins__whose_session_has_run_out_are_those_with_tokens_in_use(full: Client, intranet: Party) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import IntegrityError, OperationalError
 from django.http import HttpResponse
 from oauth2_provider.models import get_access_token_model, get_device_grant_model
 from oauth2_provider.views import RevokeTokenView as ToolkitRevokeTokenView
@@ -11,12 +14,16 @@ from oauth2_provider.views import TokenView as ToolkitTokenView
 from oauth2_provider.views import UserInfoView as ToolkitUserInfoView
 from oauthlib.oauth2.rfc6749.errors import InvalidClientError, InvalidGrantError, InvalidRequestError
 
+from ...conflicts import is_conflict
 from ..device_codes import DEVICE_CODE_GRANT
 from ..resource_server import AccessRefused, bearer_token
 from .endpoint import OAuthEndpointMixin
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
+
+
+logger = logging.getLogger(__name__)
 
 
 class TokenView(OAuthEndpointMixin, ToolkitTokenView):
@@ -27,12 +34,21 @@ class TokenView(OAuthEndpointMixin, ToolkitTokenView):
             raise InvalidRequestError("Missing device code parameter.")
 
     def create_token_response(self, request: HttpRequest) -> tuple[Any, dict[str, str], Any, int]:
-        """Name the type of errors that the toolkit passes on without one."""
+        """Name the type of errors that the toolkit passes on without one.
+
+        Raises InvalidGrantError where what is behind the tokens went while they were made, or another transaction was
+        in the way: nothing was stored then.
+        """
         try:
             url, headers, body, status = super().create_token_response(request)
         except get_device_grant_model().DoesNotExist as error:
             # The toolkit looks the code up before it knows the client, and expects to find it.
             raise (InvalidGrantError if self.authenticate_client(request) else InvalidClientError) from error
+        except (OperationalError, IntegrityError, ObjectDoesNotExist) as error:
+            if isinstance(error, OperationalError) and not is_conflict(error):
+                raise
+            logger.warning("No token was issued: %s", type(error).__name__)  # its text may hold what was sent
+            raise InvalidGrantError from error
         return url, {"Content-Type": "application/json", **headers}, body, status
 
     def authorization_flow_token_response(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:

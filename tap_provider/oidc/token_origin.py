@@ -1,0 +1,47 @@
+"""Holding what is behind tokens while they are stored: an ending comes before or after, and wins (decision 0022).
+
+The sign-in first, then the refresh token that was presented. The toolkit takes its own locks after these.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from oauth2_provider.models import get_access_token_model, get_refresh_token_model
+from oauthlib.oauth2.rfc6749.errors import InvalidGrantError
+
+from ..sign_in import hold_sign_in, hold_user
+
+if TYPE_CHECKING:
+    from ..models import SignIn
+
+
+def hold_origin(sign_in: SignIn | None, request: Any) -> None:
+    """Keep what is behind this request's tokens from ending until the transaction ends, which stores them.
+
+    Behind tokens without a sign-in stands their user. Raises InvalidGrantError if it has ended meanwhile.
+    """
+    user = request.__dict__.get("user")  # None for a machine; what a client sends by that name is not there
+    if sign_in is not None:
+        is_good = hold_sign_in(sign_in)
+    elif user is not None:
+        held = hold_user(user)
+        is_good = held is not None and bool(held.is_active)
+    else:
+        is_good = True
+    if not (is_good and _hold_presented(request)):
+        raise InvalidGrantError(request=request)
+
+
+def _hold_presented(request: Any) -> bool:
+    """Hold the refresh token that was presented; False if it was deleted or revoked since it was validated.
+
+    One that merely has a successor by now was used by two requests at once: the toolkit answers both alike.
+    """
+    presented, model = request.__dict__.get("refresh_token_instance"), get_refresh_token_model()
+    if not isinstance(presented, model):
+        return True
+    row = model.objects.select_for_update().filter(pk=presented.pk).first()
+    if row is None or row.revoked is None:
+        return row is not None
+    return bool(get_access_token_model().objects.filter(source_refresh_token=row).exists())

@@ -1,0 +1,112 @@
+"""Deactivation, exclusion and the policy's switch against whatever opens a session: none lives again afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from django.utils import timezone
+
+from tap_provider.models import AuditEvent, SignIn, TemporaryAccessPass
+from tap_provider.policy import change_policy
+from tap_provider.registration_session import why_over
+from tap_provider.sign_in import find_sign_in
+
+from ..conftest import all_at_once
+from ..oidc.conftest import PASSWORD
+from .scene import PASS_PAGE, SIGN_IN, Scene, browser, told
+
+MANY = 4
+
+
+def set_activity(user: Any, *, is_active: bool) -> None:
+    fresh = type(user)._default_manager.get(pk=user.pk)
+    fresh.is_active = is_active
+    fresh.save()
+
+
+def deactivate(scene: Scene) -> None:
+    set_activity(scene.kim, is_active=False)
+
+
+def reactivate(scene: Scene) -> None:
+    set_activity(scene.kim, is_active=True)
+
+
+def switch_off(scene: Scene) -> None:
+    change_policy(actor=scene.administrator, now=timezone.now(), enabled=False)
+
+
+def switch_on(scene: Scene) -> None:
+    change_policy(actor=scene.administrator, now=timezone.now(), enabled=True)
+
+
+def exclude(scene: Scene) -> None:
+    change_policy(actor=scene.administrator, now=timezone.now(), excluded_users=[scene.kim])
+
+
+def include(scene: Scene) -> None:
+    change_policy(actor=scene.administrator, now=timezone.now(), excluded_users=[])
+
+
+WAYS: dict[str, tuple[Callable[[Scene], None], Callable[[Scene], None]]] = {
+    "deactivation": (deactivate, reactivate),
+    "the_switch": (switch_off, switch_on),
+    "exclusion": (exclude, include),
+}
+
+
+def expect_nothing_alive(scene: Scene) -> None:
+    """Expect that no sign-in lives by now, when everything is allowed again."""
+    for sign_in in SignIn.objects.filter(user=scene.kim):
+        found = find_sign_in(sign_in.pk)
+        is_over = found is not None and why_over(found, now=timezone.now()) is not None
+        scene.expect(is_over, f"a sign-in lives again that ended because of {sign_in.ended_reason or 'nothing'}")
+
+
+def post_at_once(scene: Scene, page: str, data: dict[str, str], act: Callable[[], Any]) -> list[Any]:
+    browsers = [browser() for _ in range(MANY)]
+    outcomes = all_at_once(*[partial(each.post, page, data) for each in browsers], act)
+    for outcome in outcomes[:-1]:
+        is_answer = not isinstance(outcome, Exception) and outcome.status_code < 500
+        scene.expect(is_answer, f"a post was answered {outcome!r}" if isinstance(outcome, Exception) else told(outcome))
+    scene.expect(outcomes[-1] is None, f"forbidding came to {outcomes[-1]!r}")
+    return outcomes[:-1]
+
+
+def redemption(scene: Scene, *, by: str) -> None:
+    """A one-time pass is redeemed by several while its user is forbidden to: spent only if a session was opened."""
+    forbid, allow = WAYS[by]
+    scene.policy()
+    issued = scene.issue(scene.kim, is_usable_once=True)
+    data = {"upn": scene.kim.upn, "passcode": issued.passcode}
+    post_at_once(scene, PASS_PAGE, data, partial(forbid, scene))
+    allow(scene)
+    expect_nothing_alive(scene)
+    opened = AuditEvent.objects.filter(kind=AuditEvent.Kind.PASS_REDEEMED, user_key=str(scene.kim.pk)).count()
+    spent = TemporaryAccessPass.objects.get(user=scene.kim).redemption_count
+    scene.expect(spent == opened <= 1, f"spent {spent} times, {opened} sessions opened")
+
+
+def password(scene: Scene) -> None:
+    post_at_once(scene, SIGN_IN, {"upn": scene.kim.username, "password": PASSWORD}, partial(deactivate, scene))
+    reactivate(scene)
+    expect_nothing_alive(scene)
+
+
+def login_of_another_page(scene: Scene) -> None:
+    """The admin's own login page, which calls Django's `login()` and knows nothing of us."""
+    scene.kim.is_staff = scene.kim.is_superuser = True
+    scene.kim.save()
+    data = {"username": scene.kim.username, "password": PASSWORD}
+    post_at_once(scene, "/admin/login/", data, partial(deactivate, scene))
+    reactivate(scene)
+    expect_nothing_alive(scene)
+
+
+RACES: dict[str, Callable[[Scene], None]] = {
+    **{f"redemption_against_{way}": partial(redemption, by=way) for way in WAYS},
+    "password_against_deactivation": password,
+    "login_of_another_page_against_deactivation": login_of_another_page,
+}

@@ -1,0 +1,16 @@
+"""All races by name, and one round of one."""
+
+from __future__ import annotations
+
+from . import endings, forbidding, twice
+from .scene import Scene, race_settings
+
+RACES = {**endings.RACES, **forbidding.RACES, **twice.RACES}
+
+
+def run(name: str) -> list[str]:
+    """Run one round and return what went wrong, in words."""
+    scene = Scene()
+    with race_settings():
+        RACES[name](scene)
+    return scene.wrong
