@@ -14,13 +14,14 @@ from oauth2_provider.settings import oauth2_settings
 from oauthlib.oauth2.rfc8628.errors import AccessDenied, AuthorizationPendingError, ExpiredTokenError, SlowDownError
 from oauthlib.openid.connect.core.grant_types import AuthorizationCodeGrant
 
-from ..models import SignIn
 from ..sign_in import find_sign_in, hold_sign_in
 from .contexts import is_live, remember_code
 from .tokens import CodeSpent
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
+
+    from ..models import SignIn
 
 DEVICE_CODE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 
