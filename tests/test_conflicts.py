@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from threading import Barrier, BrokenBarrierError
 from types import SimpleNamespace
@@ -12,12 +13,22 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, OperationalError, connection, transaction
+from django_otp.plugins.otp_totp.models import TOTPDevice
+from django_otp_webauthn.models import WebAuthnCredential
 
 from tap_provider import conflicts
 from tap_provider.conflicts import TRIES, is_conflict, retry_conflicts
-from tap_provider.models import AttemptCounter
+from tap_provider.issue import issue_pass, revoke_pass
+from tap_provider.methods.changes import lose_method, remove_method
+from tap_provider.methods.own import own_method
+from tap_provider.models import AttemptCounter, AuditEvent, Level, SignIn
+from tap_provider.own_pass import discard_own_pass
+from tap_provider.policy import change_policy
+from tap_provider.redeem import redeem_pass
+from tap_provider.sign_in import Client, begin_sign_in, end_overdue_sign_ins, end_sign_in, sign_in_ending
+from tap_provider.sign_out import end_own_sign_in, sign_out_everywhere
 
-from .conftest import all_at_once
+from .conftest import DAY, NOW, all_at_once
 
 
 def caused(error: Exception, **attributes: Any) -> Exception:
@@ -167,3 +178,97 @@ def test_retry_conflicts__within_a_transaction_is_called_once(verb: Callable[...
     with pytest.raises(OperationalError), transaction.atomic():
         made.act()
     assert made.calls == 1
+
+
+# The verbs that end
+
+
+@dataclass
+class Scene:
+    """Somebody with two sign-ins by password, one by a pass, and one by an authenticator app that changes methods."""
+
+    admin: Any
+    robin: Any
+    issued: Any
+    current: SignIn
+    opened: SignIn
+
+    def lose(self) -> Any:
+        own = own_method(self.robin, "password", "password")
+        assert own is not None
+        return lose_method(sign_in=self.current, own=own, client=Client(), now=NOW)
+
+    def remove(self) -> Any:
+        own = own_method(self.robin, "password", "password")
+        assert own is not None
+        return remove_method(sign_in=self.current, own=own, client=Client(), now=NOW)
+
+    def deactivate(self) -> None:
+        self.robin.is_active = False
+        self.robin.save()
+
+
+def begin(user: Any, kind: str, method_id: str) -> SignIn:
+    return begin_sign_in(
+        user=user,
+        methods=[kind],
+        amr=["pwd"],
+        level=Level.MULTI_FACTOR,
+        client=Client(),
+        now=NOW,
+        authenticated_at=NOW,
+        used=[(kind, method_id)],
+    )
+
+
+@pytest.fixture
+def scene(admin: Any, robin: Any, issue: Any, hasher: Any) -> Scene:
+    robin.set_password("a-long-enough-phrase")
+    robin.save()
+    app = TOTPDevice.objects.create(user=robin, confirmed=True, name="app")
+    WebAuthnCredential.objects.create(user=robin, name="key", confirmed=True, credential_id=b"x", public_key=b"x")
+    begin(robin, "password", "password")
+    issued = issue(robin, now=NOW, is_usable_once=False)
+    opened = redeem_pass(upn=robin.upn, passcode=issued.passcode, client=Client(), now=NOW)
+    return Scene(admin, robin, issued, begin(robin, "totp", str(app.pk)), opened)
+
+
+VERBS: dict[str, Callable[[Scene], Any]] = {
+    "end_sign_in": lambda s: end_sign_in(s.opened, reason=SignIn.EndedReason.SIGNED_OUT, now=NOW),
+    "end_overdue_sign_ins": lambda s: end_overdue_sign_ins(now=NOW + DAY),
+    "end_own_sign_in": lambda s: end_own_sign_in(sign_in=s.current, sign_in_id=s.opened.pk, client=Client(), now=NOW),
+    "sign_out_everywhere": lambda s: sign_out_everywhere(
+        sign_in=s.current, keep_current=True, client=Client(), now=NOW
+    ),
+    "revoke_pass": lambda s: revoke_pass(actor=s.admin, temporary_access_pass=s.issued.temporary_access_pass, now=NOW),
+    "discard_own_pass": lambda s: discard_own_pass(
+        sign_in=s.current, pass_id=s.issued.temporary_access_pass.pk, client=Client(), now=NOW
+    ),
+    "issue_pass": lambda s: issue_pass(actor=s.admin, user=s.robin, now=NOW),
+    "change_policy": lambda s: change_policy(actor=s.admin, now=NOW, excluded_users=[s.robin]),
+    "lose_method": Scene.lose,
+    "remove_method": Scene.remove,
+    "deactivation": Scene.deactivate,
+}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("name", VERBS)
+def test_verbs__that_end_sign_ins_begin_again_after_a_conflict(name: str, scene: Scene) -> None:
+    tried: list[set[Any]] = []
+
+    def fail_twice(sender: Any, sign_ins: list[SignIn], **kwargs: Any) -> None:
+        tried.append({sign_in.pk for sign_in in sign_ins})
+        if len(tried) < 3:
+            raise DEADLOCK
+
+    sign_in_ending.connect(fail_twice)
+    try:
+        VERBS[name](scene)
+    finally:
+        sign_in_ending.disconnect(fail_twice)
+    assert tried[0] == tried[1] == tried[2] != set()
+    assert set(SignIn.objects.exclude(ended_at=None).values_list("pk", flat=True)) == tried[0]
+    ended = AuditEvent.objects.filter(kind=AuditEvent.Kind.SIGN_IN_ENDED)
+    assert set(ended.values_list("sign_in_id", flat=True)) == tried[0]
+    assert ended.count() == len(tried[0])

@@ -186,9 +186,7 @@ class _Clean:
         """
         session = self.request.session
         if self.state_key not in session:
-            self.request.COOKIES.pop(
-                django_settings.SESSION_COOKIE_NAME, None
-            )  # which Django would delete from the browser
+            self.request.COOKIES.pop(django_settings.SESSION_COOKIE_NAME, None)  # or Django deletes it
             raise webauthn_errors.InvalidState
         try:
             return super().get_state()  # type: ignore[misc]

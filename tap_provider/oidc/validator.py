@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, transaction
 from django.utils import timezone
 from oauth2_provider.settings import oauth2_settings
 from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidScopeError
 
 from ..authentication_context import context_of
+from ..conflicts import is_conflict
 from ..hooks import get_hooks
 from ..sign_in import find_sign_in, hold_sign_in
 from . import request_context
@@ -75,7 +76,10 @@ class TapOAuth2Validator(TokenEndpointValidator):
                     raise CustomOAuth2Error(error="login_required", request=request)
                 super().save_authorization_code(client_id, code, request, *args, **kw)
                 remember_code(code["code"], sign_in, client_id=client_id, now=now, returned=moment.returned)
-        except IntegrityError:  # the return was used up by another tab just now
+        except (IntegrityError, OperationalError) as error:
+            if isinstance(error, OperationalError) and not is_conflict(error):
+                raise
+            # The return was used up by another tab just now; or the user is gone, or a transaction was in the way.
             raise CustomOAuth2Error(error="login_required", request=request) from None
 
     # What ID tokens tell.

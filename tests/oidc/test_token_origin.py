@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import pytest
@@ -10,7 +10,12 @@ from django.contrib.auth import get_user_model
 from django.db import IntegrityError, OperationalError
 from django.test import Client
 from django.utils import timezone
-from oauth2_provider.models import get_access_token_model, get_id_token_model, get_refresh_token_model
+from oauth2_provider.models import (
+    get_access_token_model,
+    get_grant_model,
+    get_id_token_model,
+    get_refresh_token_model,
+)
 
 from tap_provider.models import SignIn
 from tap_provider.oidc.contexts import digest_of, revoke_tokens_of_code
@@ -19,7 +24,7 @@ from tap_provider.oidc.validator import TapOAuth2Validator
 from tap_provider.sign_in import end_sign_in
 
 from ..test_conflicts import CONFLICTS, OTHERS
-from .conftest import Party, Tokens, sign_in_of, toolkit_settings
+from .conftest import Party, Tokens, answer_of, sign_in_of, toolkit_settings
 
 ACCESS, REFRESH, ID = get_access_token_model, get_refresh_token_model, get_id_token_model
 
@@ -171,16 +176,46 @@ def test_exchange__whose_sign_in_ends_meanwhile_is_refused_and_stores_nothing(fu
     assert counts() == (0, 0, 0)
 
 
-def test_authorization__whose_sign_in_ends_meanwhile_brings_no_code(full: Client, intranet: Party) -> None:
-    class EndsMeanwhile(TapOAuth2Validator):
-        def save_authorization_code(self, *args: Any, **kwargs: Any) -> None:
-            end(full)
-            super().save_authorization_code(*args, **kwargs)
+class AtTheCode(TapOAuth2Validator):
+    """Lets something happen before a code is stored, or within the transaction that stores it."""
 
-    globals()["EndsMeanwhile"] = EndsMeanwhile
-    with toolkit_settings(OAUTH2_VALIDATOR_CLASS="tests.oidc.test_token_origin.EndsMeanwhile"):
-        response = full.get(intranet.request().url)
-    assert "code=" not in response.headers["Location"]
+    before: ClassVar[Callable[[], Any] | None] = None
+    error: ClassVar[Exception | None] = None
+
+    def save_authorization_code(self, *args: Any, **kwargs: Any) -> None:
+        if self.before is not None:
+            type(self).before()  # type: ignore[misc]
+        super().save_authorization_code(*args, **kwargs)
+
+    def _create_authorization_code(self, *args: Any, **kwargs: Any) -> Any:
+        if self.error is not None:
+            raise self.error
+        return super()._create_authorization_code(*args, **kwargs)
+
+
+@pytest.fixture
+def at_the_code() -> Iterator[type[AtTheCode]]:
+    with toolkit_settings(OAUTH2_VALIDATOR_CLASS="tests.oidc.test_token_origin.AtTheCode"):
+        yield AtTheCode
+    AtTheCode.before = AtTheCode.error = None
+
+
+def test_authorization__whose_sign_in_ends_meanwhile_brings_no_code(
+    full: Client, intranet: Party, at_the_code: type[AtTheCode]
+) -> None:
+    at_the_code.before = staticmethod(lambda: end(full))
+    assert answer_of(full.get(intranet.request().url))["error"] == "login_required"
+    assert not get_grant_model().objects.exists()
+
+
+def test_authorization__in_conflict_with_another_transaction_brings_no_code(
+    full: Client, intranet: Party, at_the_code: type[AtTheCode]
+) -> None:
+    at_the_code.error = CONFLICTS["PostgreSQL: deadlock_detected"]
+    assert answer_of(full.get(intranet.request().url))["error"] == "login_required"
+    at_the_code.error = OTHERS["MariaDB: the server is gone"]
+    with pytest.raises(OperationalError):
+        full.get(intranet.request().url)
 
 
 # Another transaction in the way
