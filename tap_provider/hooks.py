@@ -87,13 +87,6 @@ class Hooks:
         """
         return False
 
-    def login_takes(self, slug: str) -> bool | None:
-        """Tell whether the site's own login page takes or asks for this kind of method. None: as far as can be told.
-
-        Asked in registration-only mode alone, where people sign in on a page that is not ours.
-        """
-        return None
-
     def email_is_verified(self, user: Any) -> bool:
         """Tell whether this user was seen to receive mail at their address: `email_verified` (OpenID Connect §5.1)."""
         return False

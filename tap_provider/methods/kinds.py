@@ -125,7 +125,7 @@ class MethodKind(ABC):
         return bool(self.backends) and self.is_taken_at_login
 
     def is_taken_elsewhere(self) -> bool:
-        """Tell whether a login page that is not ours takes it, as far as can be told. `Hooks.login_takes` is first."""
+        """Tell whether a login page that is not ours takes it or asks for it, as far as can be told."""
         return True
 
     @abstractmethod

@@ -70,7 +70,8 @@ def check_second_login(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 def check_kinds_taken(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """Nobody should register what they cannot sign in with afterwards."""
     hint = (
-        "Leave it out of TAP_PROVIDER_REGISTRABLE_METHODS; or let the login page take it, and Hooks.login_takes say so."
+        "Leave it out of TAP_PROVIDER_REGISTRABLE_METHODS; or let the login page take it, and the kind say so "
+        "(is_taken_elsewhere)."
     )
     return [
         CheckWarning(

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 
 from django.urls import NoReverseMatch, reverse
 
-from ..hooks import get_hooks
-
 if TYPE_CHECKING:
     from .kinds import MethodKind
 
@@ -36,8 +34,5 @@ def is_mounted(name: str) -> bool:
 
 
 def login_takes(kind: MethodKind) -> bool:
-    """Tell whether the site's login page takes this kind: ours takes all; of another the hook knows, or the kind."""
-    if not login_is_elsewhere():
-        return True
-    told = get_hooks().login_takes(kind.slug)
-    return kind.is_taken_elsewhere() if told is None else told
+    """Tell whether the site's login page takes this kind, or asks for it: ours takes all; of another the kind knows."""
+    return not login_is_elsewhere() or kind.is_taken_elsewhere()

@@ -9,9 +9,9 @@ from django.apps import apps
 from django.http import HttpResponse
 from django.urls import include, path
 
-from tap_provider.hooks import Hooks
 from tap_provider.methods import login_checks as checks
 from tap_provider.methods import registry
+from tap_provider.methods.passkey import PasskeyKind
 
 REGISTRATION_ONLY = __name__
 OURS = "example_project.urls"
@@ -20,13 +20,6 @@ urlpatterns = [
     path("login/", lambda request: HttpResponse(), name="login"),
     path("account/", include("tap_provider.registration_urls")),
 ]
-
-
-class TakesPasskeys(Hooks):
-    """Of a site whose login page takes passkeys, and nothing else of ours."""
-
-    def login_takes(self, slug: str) -> bool | None:
-        return slug == "passkey"
 
 
 def found(check: Any) -> list[str]:
@@ -101,12 +94,14 @@ def test_check_second_login__names_a_mandatory_verification_of_addresses(
     assert found(checks.check_second_login) == []
 
 
-def test_check_kinds_taken__nobody_registers_what_the_login_page_does_not_take(settings: Any) -> None:
+def test_check_kinds_taken__nobody_registers_what_the_login_page_does_not_take(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings.ROOT_URLCONF = REGISTRATION_ONLY
     settings.TAP_PROVIDER_REGISTRABLE_METHODS = ["passkey", "totp", "recovery_codes", "password"]
     told = [message.msg.split(" takes no ")[1].split(",")[0] for message in checks.check_kinds_taken(None)]
     assert told == ["passkey", "totp", "recovery_codes"]
-    settings.TAP_PROVIDER_HOOKS = f"{__name__}.TakesPasskeys"
+    monkeypatch.setattr(PasskeyKind, "is_taken_elsewhere", lambda kind: True)  # as a subclass of the site's says
     settings.TAP_PROVIDER_REGISTRABLE_METHODS = ["passkey"]
     assert found(checks.check_kinds_taken) == []
     settings.TAP_PROVIDER_REGISTRABLE_METHODS = ["totp"]

@@ -17,10 +17,10 @@ from django_otp_webauthn.models import WebAuthnCredential
 
 from tap_provider import registration_urls, urls
 from tap_provider.exceptions import SignInRefused
-from tap_provider.hooks import Hooks
+from tap_provider.methods import registry
 from tap_provider.methods.full_session import sign_in
+from tap_provider.methods.passkey import PasskeyKind
 from tap_provider.methods.password import USED_PASSWORD
-from tap_provider.methods.registry import find_kind
 from tap_provider.methods.two_steps import sign_in_with_password
 from tap_provider.models import SignIn
 from tap_provider.sign_in import SESSION_KEY
@@ -76,11 +76,11 @@ def full(client: Client, known: Any) -> Client:
     return client
 
 
-class Takes(Hooks):
+class Taken(PasskeyKind):
     """Of a site whose own login page takes passkeys."""
 
-    def login_takes(self, slug: str) -> bool | None:
-        return slug == "passkey"
+    def is_taken_elsewhere(self) -> bool:
+        return True
 
 
 # What is mounted.
@@ -172,36 +172,33 @@ def test_registration_only__a_holder_registers_and_signs_in_at_the_sites_page(
 
 
 def test_registration_only__promises_no_sign_in_that_the_sites_page_does_not_take(
-    holder_client: Client, settings: Any
+    holder_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert register_passkey(holder_client, SoftAuthenticator()).status_code == 200
     page = holder_client.get(f"{SECURITY_INFO}?registered=passkey").content.decode()
     assert "Passkey added." in page
     assert "you can sign in with it" not in page
     assert "It is asked for after your password" not in page
-    settings.TAP_PROVIDER_HOOKS = f"{__name__}.Takes"
+    monkeypatch.setitem(registry._kinds, "passkey", Taken())
     assert "you can sign in with it" in holder_client.get(f"{SECURITY_INFO}?registered=passkey").content.decode()
 
 
 def test_registration_only__says_that_a_password_is_lacking_where_only_that_signs_in(
-    holder_client: Client, settings: Any
+    holder_client: Client, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.TAP_PROVIDER_REGISTRABLE_METHODS = ["passkey", "password"]
     register_passkey(holder_client, SoftAuthenticator())
     assert "Add one of these too: Password." in holder_client.get(SECURITY_INFO).content.decode()
-    settings.TAP_PROVIDER_HOOKS = f"{__name__}.Takes"
+    monkeypatch.setitem(registry._kinds, "passkey", Taken())
     assert "Add one of these too" not in holder_client.get(SECURITY_INFO).content.decode()
 
 
-@pytest.mark.parametrize(("slug", "alone", "asked"), [("passkey", True, True), ("totp", False, False)])
-def test_kinds__are_taken_at_the_sites_page_where_it_says_so(
-    settings: Any, slug: str, alone: bool, asked: bool
-) -> None:
-    kind = find_kind(slug)
-    assert kind is not None
-    assert not kind.is_taken_at_login
-    settings.TAP_PROVIDER_HOOKS = f"{__name__}.Takes"
-    assert (kind.signs_in_alone, kind.is_taken_at_login) == (alone, asked)
+def test_kinds__are_taken_at_the_sites_page_where_they_say_so(settings: Any) -> None:
+    assert [kind.slug for kind in registry.all_kinds() if kind.is_taken_at_login] == ["password"]
+    assert not PasskeyKind().signs_in_alone
+    assert Taken().signs_in_alone
+    settings.ROOT_URLCONF = "example_project.urls"
+    assert all(kind.is_taken_at_login for kind in registry.all_kinds())
 
 
 # No second login.
