@@ -463,6 +463,8 @@ BROKEN_METADATA: dict[str, str] = {
 @pytest.mark.compliance("RFC 7591 §3.2.2")
 @pytest.mark.parametrize("body", BROKEN_METADATA.values(), ids=BROKEN_METADATA)
 def test_malformed__client_metadata_is_invalid(kim: Any, body: str) -> None:
+    kim.is_superuser = True  # who may register clients
+    kim.save()
     with toolkit_settings(DCR_ENABLED=True):
         browser = sign_in_with_password(kim)
         browser.raise_request_exception = False
@@ -476,6 +478,8 @@ def test_malformed__client_metadata_is_invalid(kim: Any, body: str) -> None:
 @pytest.mark.compliance("RFC 7592 §2.2")
 @pytest.mark.parametrize("body", [BROKEN_METADATA["nul"], BROKEN_METADATA["name_is_a_number"]])
 def test_malformed__client_metadata_changes_nothing(kim: Any, body: str) -> None:
+    kim.is_superuser = True
+    kim.save()
     with toolkit_settings(DCR_ENABLED=True):
         registered = sign_in_with_password(kim).post("/o/register/", METADATA, content_type="application/json")
         assert registered.status_code == 201

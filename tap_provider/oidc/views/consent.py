@@ -29,12 +29,13 @@ class ConsentMixin:
         """Tell the page who asks, and each scope that is granted; one without a description by its name."""
         context: dict[str, Any] = super().get_context_data(**kwargs)  # type: ignore[misc]
         scopes, credentials = self.validated
-        described = dict(zip(context["scopes"], context["scopes_descriptions"], strict=True))
+        # Of a form that is shown again the toolkit describes nothing.
+        described = dict(zip(context.get("scopes", ()), context.get("scopes_descriptions", ()), strict=True))
         return {
             **context,
             "client_name": shown_name(credentials["request"].client),
             "client_host": shown_host(credentials["redirect_uri"]),
-            "granted_scopes": [described[scope] or scope for scope in scopes],
+            "granted_scopes": [described.get(scope) or scope for scope in scopes],
         }
 
     def shown_scopes(self) -> set[str]:
