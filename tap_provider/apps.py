@@ -31,7 +31,10 @@ class TapProviderConfig(AppConfig):
         from . import checks, mail, notices, sign_in, throttle
         from .methods import full_session, password, recovery_codes, registry
 
-        self.sweepers: dict[str, Callable[..., int]] = {"attempt counters": throttle.sweep}  # for `manage.py tap sweep`
+        self.sweepers: dict[str, Callable[..., int]] = {  # for `manage.py tap sweep`
+            "attempt counters": throttle.sweep,
+            "session keys": sign_in.delete_left_sessions,
+        }
         checks.register_all()
         for app, path in OPTIONAL_KINDS.items():
             if apps.is_installed(app):

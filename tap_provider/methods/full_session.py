@@ -31,6 +31,7 @@ from ..sign_in import (
     hold_user,
     put_in_session,
     renew_sign_in,
+    rotate_session,
     sign_in_of_session,
 )
 from .kinds import UsedMethod, amr_of, keys_of, level_of
@@ -95,7 +96,7 @@ def record_login(sender: type[Any], request: HttpRequest, user: Any, **kwargs: A
     }
     renewable = _renewable(request, user, now=now)
     if renewable is not None and renew_sign_in(renewable, **told):
-        request.session.cycle_key()  # a cookie from before is dead, as after any other sign-in
+        rotate_session(request, renewable)  # a cookie from before is dead, as after any other sign-in
         return
     if previous is not None:
         end_sign_in(previous, reason=SignIn.EndedReason.SIGNED_IN_ANEW, now=now)

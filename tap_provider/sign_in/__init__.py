@@ -1,12 +1,15 @@
 """Sign-ins: one record per authentication event, of any kind. The Django session carries only its id.
 
 Ending a sign-in ends its session on the next request, on every session engine, and its OAuth codes and tokens with it,
-because each of them asks the record when it is used.
+because each of them asks the record when it is used. The Django session is deleted besides.
 
-begin      what is written down when somebody has authenticated
-session    what a Django session carries of it, and finding it by that
-seen       when it was last seen, and when its session runs out
-end        ending one or many
+begin           what is written down when somebody has authenticated
+session         what a Django session carries of it, and finding it by that
+session_key     what the record knows of the Django session: its key, sealed
+seen            when it was last seen, and when its session runs out
+end             ending one or many
+django_session  deleting the Django session of what has ended
+session_store   the same, engine by engine
 """
 
 from .begin import (
@@ -17,6 +20,13 @@ from .begin import (
     replace_sign_in,
 )
 from .client import Client
+from .django_session import (
+    delete_left_sessions,
+    is_unsettled,
+    serving,
+    settle_session,
+    sign_in_that_was,
+)
 from .end import (
     end_before_deletion,
     end_overdue_sign_ins,
@@ -29,15 +39,17 @@ from .end import (
 from .seen import expiry_of, note_seen
 from .session import (
     SESSION_KEY,
-    can_rotate,
     find_sign_in,
     note_pass,
     of_pass,
     put_in_session,
+    rotate_session,
     sign_in_of_session,
     sign_in_of_user,
     with_user,
 )
+from .session_key import can_rotate, note_session_key
+from .session_store import new_session
 
 __all__ = [
     "SESSION_KEY",
@@ -45,6 +57,7 @@ __all__ = [
     "adopt_session",
     "begin_sign_in",
     "can_rotate",
+    "delete_left_sessions",
     "end_before_deletion",
     "end_overdue_sign_ins",
     "end_sign_in",
@@ -53,15 +66,22 @@ __all__ = [
     "expiry_of",
     "find_sign_in",
     "hold_user",
+    "is_unsettled",
+    "new_session",
     "note_pass",
     "note_seen",
+    "note_session_key",
     "of_pass",
     "put_in_session",
     "renew_sign_in",
     "replace_sign_in",
+    "rotate_session",
+    "serving",
+    "settle_session",
     "sign_in_ending",
     "sign_in_of_session",
     "sign_in_of_user",
+    "sign_in_that_was",
     "unrecorded_ending",
     "with_user",
 ]

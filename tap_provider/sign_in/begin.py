@@ -12,7 +12,8 @@ from ..models import AuditEvent, Level, SignIn, SignInMethod
 from .client import Client
 from .end import end_sign_ins
 from .seen import expiry_of
-from .session import can_rotate, put_in_session
+from .session import put_in_session
+from .session_key import can_rotate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,6 +11,7 @@ from django.utils import timezone
 from .. import audit, signals
 from ..models import AuditEvent, SignIn
 from .client import Client
+from .django_session import delete_sessions_after_commit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,6 +64,7 @@ def end_sign_ins(
             sign_in.ended_at, sign_in.ended_reason = now, reason
         audit.record_each(_ending_of(sign_in, now=now, actor=actor, client=client or Client()) for sign_in in ended)
         sign_in_ending.send(sender=SignIn, sign_ins=ended, now=now)
+        delete_sessions_after_commit(ended)
         for sign_in in ended:
             signals.send_after_commit(signals.sign_in_ended, sender=SignIn, sign_in=sign_in)
     return len(ended)
