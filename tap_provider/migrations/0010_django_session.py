@@ -14,6 +14,11 @@ class Migration(migrations.Migration):
     operations = [
         migrations.AddField(
             model_name='signin',
+            name='password_stamp',
+            field=models.CharField(blank=True, editable=False, max_length=64),
+        ),
+        migrations.AddField(
+            model_name='signin',
             name='sealed_session_key',
             field=models.TextField(blank=True, editable=False),
         ),

@@ -8,6 +8,8 @@ session         what a Django session carries of it, and finding it by that
 session_key     what the record knows of the Django session: its key, sealed
 seen            when it was last seen, and when its session runs out
 end             ending one or many
+password        ending with a change of the user's password
+stamp           by which a change is seen
 django_session  deleting the Django session of what has ended
 session_store   the same, engine by engine
 """
@@ -25,6 +27,7 @@ from .django_session import (
     is_unsettled,
     serving,
     settle_session,
+    sign_in_being_served,
     sign_in_that_was,
 )
 from .end import (
@@ -36,6 +39,7 @@ from .end import (
     sign_in_ending,
     unrecorded_ending,
 )
+from .password import end_with_password, has_same_password, keep_with_rehash, renew_stamp
 from .seen import expiry_of, note_seen
 from .session import (
     SESSION_KEY,
@@ -63,10 +67,13 @@ __all__ = [
     "end_sign_in",
     "end_sign_ins",
     "end_with_activity",
+    "end_with_password",
     "expiry_of",
     "find_sign_in",
+    "has_same_password",
     "hold_user",
     "is_unsettled",
+    "keep_with_rehash",
     "new_session",
     "note_pass",
     "note_seen",
@@ -74,10 +81,12 @@ __all__ = [
     "of_pass",
     "put_in_session",
     "renew_sign_in",
+    "renew_stamp",
     "replace_sign_in",
     "rotate_session",
     "serving",
     "settle_session",
+    "sign_in_being_served",
     "sign_in_ending",
     "sign_in_of_session",
     "sign_in_of_user",

@@ -46,6 +46,12 @@ def serving(request: HttpRequest) -> Iterator[None]:
         _served.reset(token)
 
 
+def sign_in_being_served() -> SignIn | None:
+    """Return the sign-in of the session of the request that is being served; None outside the middleware."""
+    request = _served.get()
+    return None if request is None or not _may_carry(request) else sign_in_of_session(request)
+
+
 def delete_sessions_after_commit(ended: Collection[SignIn]) -> None:
     """Delete the sessions of these sign-ins once the transaction that ends them has committed.
 
