@@ -26,12 +26,15 @@ class TapProviderConfig(AppConfig):
         from django.conf import settings
         from django.contrib.auth import get_user_model
         from django.contrib.auth.signals import user_logged_in, user_logged_out
-        from django.db.models.signals import post_save, pre_delete
+        from django.db.models.signals import post_save, pre_delete, pre_save
 
         from . import checks, mail, notices, sign_in, throttle
         from .methods import full_session, password, recovery_codes, registry
 
-        self.sweepers: dict[str, Callable[..., int]] = {"attempt counters": throttle.sweep}  # for `manage.py tap sweep`
+        self.sweepers: dict[str, Callable[..., int]] = {  # for `manage.py tap sweep`
+            "attempt counters": throttle.sweep,
+            "session keys": sign_in.delete_left_sessions,
+        }
         checks.register_all()
         for app, path in OPTIONAL_KINDS.items():
             if apps.is_installed(app):
@@ -42,6 +45,12 @@ class TapProviderConfig(AppConfig):
         user_logged_out.connect(full_session.record_logout, dispatch_uid="tap_provider.record_logout")
         post_save.connect(
             sign_in.end_with_activity, sender=get_user_model(), dispatch_uid="tap_provider.end_with_activity"
+        )
+        post_save.connect(
+            sign_in.end_with_password, sender=get_user_model(), dispatch_uid="tap_provider.end_with_password"
+        )
+        pre_save.connect(
+            sign_in.keep_with_rehash, sender=get_user_model(), dispatch_uid="tap_provider.keep_with_rehash"
         )
         pre_delete.connect(
             sign_in.end_before_deletion, sender="tap_provider.SignIn", dispatch_uid="tap_provider.end_before_deletion"

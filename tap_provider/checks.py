@@ -29,6 +29,7 @@ from .methods.registry import find_kind
 from .models import Level
 from .passcode import hashes_alike
 from .permissions import sources_without_list
+from .sign_in import can_rotate, new_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -58,13 +59,22 @@ E014 = "tap_provider.E014"  # a database that has not been tried
 W015 = "tap_provider.W015"  # the library's own passkey views are mounted
 W016 = "tap_provider.W016"  # a mail server may be waited for without end
 W017 = "tap_provider.W017"  # mails without links
+W018 = "tap_provider.W018"  # sessions that cannot be deleted
 W026 = "tap_provider.W026"  # permissions that cannot be listed
 W027 = "tap_provider.W027"  # addresses follow the Host header
 
 
 def register_all() -> None:
     """Register every check below; called once by `AppConfig.ready`."""
-    for check in (check_middleware, check_backends, check_settings, check_registrable_methods, check_mail, check_hosts):
+    for check in (
+        check_middleware,
+        check_backends,
+        check_settings,
+        check_registrable_methods,
+        check_mail,
+        check_sessions,
+        check_hosts,
+    ):
         register(Tags.security)(check)
     register(Tags.security)(check_permissions)
     register(Tags.security)(login_checks.check_password_backend)
@@ -198,6 +208,15 @@ def check_permissions(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         )
         for source in sources_without_list()
     ]
+
+
+def check_sessions(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Tell where a session stays readable after its sign-in has ended."""
+    if can_rotate(new_session()):
+        return []
+    message = "Sessions are kept in the cookie, and cannot be deleted when a sign-in ends."
+    hint = "Code that reads a session past the middleware asks tap_provider.live_user.live_user, or use another engine."
+    return [CheckWarning(message, hint=hint, id=W018)]
 
 
 def check_databases(app_configs: Any, databases: Any = None, **kwargs: Any) -> list[CheckMessage]:

@@ -23,7 +23,17 @@ from . import registration_session
 from .decorators import protect_in_its_place
 from .methods.registry import READ_FROM_SESSION
 from .models import SignIn
-from .sign_in import SESSION_KEY, adopt_session, end_sign_in, note_seen, sign_in_of_session
+from .sign_in import (
+    SESSION_KEY,
+    adopt_session,
+    end_sign_in,
+    is_unsettled,
+    note_seen,
+    note_session_key,
+    serving,
+    settle_session,
+    sign_in_of_session,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -48,12 +58,21 @@ class SignInMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         self._look_up_users_later(request)
+        came_by = request.session.session_key
         if self.is_async:
-            return self._answer_later(request)
-        return protect_in_its_place(request, self.get_response(request))
+            return self._answer_later(request, came_by)
+        with serving(request):
+            response: HttpResponseBase = self.get_response(request)
+            if is_unsettled(request, came_by=came_by):
+                settle_session(request)
+        return protect_in_its_place(request, response)
 
-    async def _answer_later(self, request: HttpRequest) -> HttpResponseBase:
-        return protect_in_its_place(request, await self.get_response(request))
+    async def _answer_later(self, request: HttpRequest, came_by: str | None) -> HttpResponseBase:
+        with serving(request):
+            response: HttpResponseBase = await self.get_response(request)
+            if is_unsettled(request, came_by=came_by):
+                await sync_to_async(settle_session)(request)
+        return protect_in_its_place(request, response)
 
     def _look_up_users_later(self, request: HttpRequest) -> None:
         request.user = SimpleLazyObject(partial(_live_user, request, request.user))  # type: ignore[assignment]
@@ -124,6 +143,7 @@ def _live_user(request: HttpRequest, user: Any, *, named_somebody: bool | None =
         sign_in.user_id == user.pk
         and not sign_in.is_registration_only
         and registration_session.is_live(sign_in, now=now)
+        and note_session_key(request.session, sign_in)
     ):
         note_seen(request, sign_in, now=now)
         return _as_read_from_session(user)
@@ -153,6 +173,9 @@ def _holder(request: HttpRequest) -> Any:
     now = timezone.now()
     sign_in = registration_session.current(request, now=now)
     if sign_in is None:
+        return AnonymousUser()
+    if not note_session_key(request.session, sign_in):  # it has ended this very moment
+        request.session.flush()
         return AnonymousUser()
     note_seen(request, sign_in, now=now)
     return sign_in.user

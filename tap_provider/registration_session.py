@@ -20,7 +20,7 @@ from django.urls.exceptions import NoReverseMatch
 from .conf import settings
 from .models import SignIn
 from .policy import ResolvedPolicy, allows_sign_in
-from .sign_in import end_sign_in, put_in_session, sign_in_of_session
+from .sign_in import end_sign_in, has_same_password, put_in_session, renew_stamp, sign_in_of_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,6 +71,7 @@ def current(request: HttpRequest, *, now: datetime) -> SignIn | None:
     if sign_in is None or not sign_in.is_registration_only:
         return None
     if is_live(sign_in, now=now):
+        renew_stamp(sign_in)  # after the secret key was changed
         return sign_in
     request.session.flush()
     return None
@@ -97,7 +98,9 @@ def why_over(sign_in: SignIn, *, now: datetime) -> SignIn.EndedReason | None:
     if not sign_in.user.is_active:
         return reasons.USER_DEACTIVATED
     if not sign_in.is_registration_only:
-        return None
+        return None  # Django's session hash tells of a changed password
+    if not has_same_password(sign_in):
+        return reasons.PASSWORD_CHANGED
     if sign_in.pass_is_usable_once is None:  # the pass is gone, by whatever means
         return reasons.PASS_REVOKED
     if not allows_sign_in(sign_in):

@@ -358,6 +358,12 @@ def test_check_hosts__wants_an_address_that_no_request_invents(settings: Any) ->
     assert checks.check_hosts(None) == []
 
 
+@pytest.mark.parametrize("engine", ["db", "cached_db", "cache", "file", "signed_cookies"])
+def test_check_sessions__wants_sessions_that_can_be_deleted(settings: Any, engine: str) -> None:
+    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
+    assert ids(checks.check_sessions(None)) == (["tap_provider.W018"] if engine == "signed_cookies" else [])
+
+
 # OpenID.
 
 
@@ -397,6 +403,7 @@ def test_check_scopes__wants_the_one_for_registration(settings: Any) -> None:
         ("TAP_PROVIDER_REGISTRABLE_METHODS", ["carrier_pigeon"], "tap_provider.W011"),
         ("TAP_PROVIDER_UPN_FIELD", "employee_number", "tap_provider.E008"),
         ("TAP_PROVIDER_BASE_URL", "", "tap_provider.W017"),
+        ("SESSION_ENGINE", "django.contrib.sessions.backends.signed_cookies", "tap_provider.W018"),
     ],
 )
 def test_checks__run_with_manage_py_check(settings: Any, name: str, value: Any, expected: str) -> None:

@@ -36,6 +36,7 @@ from ..sign_in import (
     put_in_session,
     renew_sign_in,
     request_of,
+    rotate_session,
     session_hash,
     session_of,
     sign_in_of_session,
@@ -148,7 +149,7 @@ def _record_session_login(request: HttpRequest, user: Any) -> None:
     }
     renewable = _renewable(request, user, now=now)
     if renewable is not None and renew_sign_in(renewable, **told):
-        request.session.cycle_key()  # a cookie from before is dead, as after any other sign-in
+        rotate_session(request, renewable)  # a cookie from before is dead, as after any other sign-in
         return
     if previous is not None:
         end_sign_in(previous, reason=SignIn.EndedReason.SIGNED_IN_ANEW, now=now)

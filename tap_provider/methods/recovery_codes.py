@@ -35,7 +35,7 @@ from ..models import RecoveryCode, SignIn
 from ..passcode import fold_passcode, generate_passcode, group_passcode, hash_alike
 from ..policy import resolve_policy
 from ..secret import Secret
-from ..sign_in import Client, hold_user, sign_in_of_user
+from ..sign_in import Client, hold_user, sign_in_of_user, sign_in_that_was
 from ..throttle import account_of, count_attempt
 from .inputs import CodeInput, SecretField
 from .kinds import Factor, Method, MethodKind, UsedMethod
@@ -231,7 +231,7 @@ def show_new_codes(request: HttpRequest) -> HttpResponse:
     """Make new codes and show them, this once; a GET makes nothing and shows nothing."""
     current = sign_in_of_user(request)
     if current is None:
-        is_known = getattr(request, "_tap_sign_in", None) is not None or request.method == "POST"
+        is_known = sign_in_that_was(request) is not None or request.method == "POST"
         notice = {"notice": "ended"} if is_known else {}
         return _to("sign_in", next=reverse("tap_provider:security_info"), **notice)
     wanted = request.POST.get("next", request.GET.get("next", ""))  # Security info judges it

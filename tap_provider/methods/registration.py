@@ -19,7 +19,7 @@ from ..exceptions import MethodNotVerified, RegistrationNotAllowed, Registration
 from ..models import AuditEvent, Level, RegisteredMethod, SignIn
 from ..policy import resolve_policy
 from ..registration_session import end, why_over
-from ..sign_in import Client, end_sign_ins, find_sign_in, hold_user, unrecorded_ending
+from ..sign_in import Client, end_sign_ins, find_sign_in, hold_user, renew_stamp, unrecorded_ending
 from .other_factors import has_other_factor
 from .registry import PASSWORD, all_kinds, registrable_kinds
 
@@ -205,25 +205,28 @@ def complete_registration(
         except MethodNotVerified as error:
             refusal = error  # raised below: what the kind has counted of wrong codes is to be kept
         else:
+            end_with_change(sign_in, kind=kind, now=now)
             address = Client.of(request).address
             record_registration(sign_in=sign_in, kind=kind, method=method, now=now, address=address)
-            end_with_change(sign_in, kind=kind, now=now)
             return method
     raise refusal
 
 
 def sign_ins_of_other_sessions(sign_in: SignIn) -> QuerySet[SignIn]:
-    """Return the full sign-ins of this one's user but itself, not ended."""
-    return SignIn.objects.not_ended().filter(user=sign_in.user, pass_id=None).exclude(pk=sign_in.pk)
+    """Return the sign-ins of this one's user but itself, of either kind, not ended."""
+    return SignIn.objects.not_ended().filter(user=sign_in.user).exclude(pk=sign_in.pk)
 
 
 def end_with_change(sign_in: SignIn, *, kind: MethodKind, now: datetime) -> int:
-    """End the sign-ins whose sessions end with a change of this kind, as Django ends them; return how many.
+    """End the sign-ins whose sessions end with a change of this kind, all but this one; return how many.
 
-    By itself Django would end the sessions alone: codes and tokens would go on.
+    By itself Django would end full sessions alone: registration-only ones, codes and tokens would go on.
     """
     if not kind.ends_sessions:
         return 0
+    if sign_in.is_registration_only:
+        sign_in.user.refresh_from_db(fields=["password"])
+        renew_stamp(sign_in)
     user, reason = sign_in.user, SignIn.EndedReason.PASSWORD_CHANGED
     ended = end_sign_ins(sign_ins_of_other_sessions(sign_in).select_related("user"), reason=reason, now=now, actor=user)
     unrecorded_ending.send(sender=SignIn, user=user, now=now)

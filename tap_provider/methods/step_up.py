@@ -20,6 +20,7 @@ from ..sign_in import (
     put_in_session,
     renew_sign_in,
     replace_sign_in,
+    rotate_session,
     sign_in_of_session,
 )
 from .full_session import OTP_DEVICE_KEY, guard_registered
@@ -116,7 +117,7 @@ def step_up(request: HttpRequest, *, kind: MethodKind, form: Form, now: datetime
         raised = _raise(request, sign_in, told, now=now)
     if raised is None:
         raise SignInRefused(_("Sign in first."), code="not_signed_in")
-    request.session.cycle_key()
+    rotate_session(request, raised)
     device = getattr(user, "otp_device", None)
     if device is not None:
         request.session[OTP_DEVICE_KEY] = device.persistent_id  # as django-otp's own receiver marks a login

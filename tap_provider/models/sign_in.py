@@ -92,6 +92,11 @@ class SignIn(models.Model):
     pass_id = models.UUIDField(_("pass"), null=True, db_index=True)
     address = models.GenericIPAddressField(_("address"), null=True)
     user_agent = models.CharField(_("user agent"), max_length=256, blank=True)
+    # Under which key its Django session is stored (`sign_in.session_key`); empty where that is the cookie itself.
+    session_digest = models.CharField(max_length=64, blank=True, editable=False)
+    sealed_session_key = models.TextField(blank=True, editable=False)  # until that session is deleted
+    # What the password was when a registration-only session began (`sign_in.password`); empty for a full one.
+    password_stamp = models.CharField(max_length=64, blank=True, editable=False)
 
     # What is left of the pass, where `sign_in.of_pass` asked for it: None if the pass is gone.
     pass_is_usable_once: bool | None = None
@@ -105,7 +110,10 @@ class SignIn(models.Model):
     class Meta:
         verbose_name = _("sign-in")
         verbose_name_plural = _("sign-ins")
-        indexes = [models.Index(fields=["ended_at", "deadline"], name="tap_sign_in_overdue")]
+        indexes = [
+            models.Index(fields=["ended_at", "deadline"], name="tap_sign_in_overdue"),
+            models.Index(fields=["session_digest"], name="tap_sign_in_session"),
+        ]
         constraints = [
             # What a pass opens is bounded in time and strength, whatever the code above does.
             models.CheckConstraint(

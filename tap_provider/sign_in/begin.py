@@ -12,7 +12,9 @@ from .client import Client
 from .end import end_sign_ins
 from .hold import hold_user
 from .seen import expiry_of
-from .session import can_rotate, put_in_session
+from .session import put_in_session
+from .session_key import can_rotate
+from .stamp import password_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,6 +62,7 @@ def begin_sign_in(
         last_seen_at=now,
         session_expires_at=session_expires_at,
         pass_id=pass_id,
+        password_stamp="" if pass_id is None else password_stamp(user),
         address=client.address,
         user_agent=client.user_agent,
     )

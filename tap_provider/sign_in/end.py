@@ -12,6 +12,7 @@ from .. import audit, signals
 from ..conflicts import retry_conflicts
 from ..models import AuditEvent, RecoveryCode, RegisteredMethod, SignIn, SignInMethod, TemporaryAccessPass
 from .client import Client
+from .django_session import delete_sessions_after_commit
 from .hold import hold_sign_ins, hold_user
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def _end(
             sign_in.ended_at, sign_in.ended_reason = now, reason
         audit.record_each(_ending_of(sign_in, now=now, actor=actor, client=client) for sign_in in ended)
         sign_in_ending.send(sender=SignIn, sign_ins=ended, now=now)
+        delete_sessions_after_commit(ended)
         for sign_in in ended:
             signals.send_after_commit(signals.sign_in_ended, sender=SignIn, sign_in=sign_in)
     return ended

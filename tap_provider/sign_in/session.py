@@ -6,12 +6,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.contrib.sessions.backends.signed_cookies import SessionStore as CookieSession
-from django.db import connections, router
+from django.db import connections, router, transaction
 from django.db.models.expressions import RawSQL
 
 from ..composed_query import ComposedQuery, Parameter
 from ..models import SignIn, TemporaryAccessPass
+from .session_key import note_session_key
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -22,14 +22,17 @@ OF_PASS = ("is_usable_once", "highest_standing")  # what the policy asks of the 
 
 
 def put_in_session(request: HttpRequest, sign_in: SignIn) -> None:
-    """Let this session carry this sign-in."""
+    """Let this session carry this sign-in, which notes under which key the session is stored."""
     request.session[SESSION_KEY] = str(sign_in.pk)
     request._tap_sign_in = sign_in  # type: ignore[attr-defined]
+    with transaction.atomic(using=router.db_for_write(SignIn)):  # one commit with a new session
+        note_session_key(request.session, sign_in)
 
 
-def can_rotate(session: Any) -> bool:
-    """Tell whether renewing the session's key leaves a copied cookie behind: one that carries its data stays good."""
-    return not isinstance(session, CookieSession)
+def rotate_session(request: HttpRequest, sign_in: SignIn) -> None:
+    """Give the session of this sign-in another key: a cookie from before opens nothing any more."""
+    request.session.cycle_key()
+    note_session_key(request.session, sign_in)
 
 
 def sign_in_of_session(request: HttpRequest, *, user: Any | None = None) -> SignIn | None:

@@ -15,6 +15,7 @@ from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 
 from ..methods.step_up import Way, way_past
 from ..models import Level
+from ..sign_in import sign_in_that_was
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 def lead_to_sign_in(request: HttpRequest) -> HttpResponse:
     """Send somebody whose session is over, or never was, to the sign-in page, and say which."""
-    ended = getattr(request, "_tap_sign_in", None)
+    ended = sign_in_that_was(request)
     url = reverse("tap_provider:sign_in")
     query = {"next": here(request) if request.method == "GET" else reverse("tap_provider:security_info")}
     if ended is not None and not ended.is_registration_only:

@@ -128,3 +128,11 @@ def test_sign_ins__do_not_keep_an_administrator_from_deleting_a_user(admin_brows
     response = admin_browser.post(f"/admin/accounts/user/{robin.pk}/delete/", {"post": "yes"})
     assert response.status_code == 302
     assert not type(robin)._default_manager.filter(pk=robin.pk).exists()
+
+
+def test_records__a_sign_in_shows_nothing_of_its_sessions_key(holder_client: Client, admin_browser: Client) -> None:
+    sign_in = SignIn.objects.exclude(pass_id=None).get()
+    page = admin_browser.get(f"{SIGN_INS}{sign_in.pk}/change/").content.decode()
+    for secret in (sign_in.session_digest, sign_in.sealed_session_key, sign_in.password_stamp):
+        assert len(secret) >= 64
+        assert secret not in page

@@ -117,7 +117,7 @@ def test_register__does_not_satisfy_a_policy_that_requires_registration(
 def test_register__a_full_session_does_not_change_a_password_without_the_old_one(
     passkey_client: Client, robin: Any
 ) -> None:
-    robin.set_password("robins-password")
+    robin.password = make_password("robins-password")
     robin.save()
     session = passkey_client.session  # stay signed in, as after Django's own change of password
     session["_auth_user_hash"] = robin.get_session_auth_hash()

@@ -278,7 +278,7 @@ def test_make_codes__so_often_is_refused_before_anything_is_hashed(known: Any, h
     assert spend(known, clear(made)[0])
 
 
-def test_page__of_too_many_sets_says_so(holder_client: Client, known: Any) -> None:
+def test_page__of_too_many_sets_says_so(known: Any, holder_client: Client) -> None:
     for _time in range(10):
         assert holder_client.post(MAKE).status_code == 200
     response = holder_client.post(MAKE, follow=True)

@@ -365,6 +365,8 @@ ENDS_OF_REGISTRATION = (
     "user_excluded",
     "one_time_only",
     "user_deactivated",
+    "password_set",
+    "password_changed_past_us",
     "deadline_passed",
 )
 ENDS_OF_FULL_SESSION = (
@@ -372,6 +374,7 @@ ENDS_OF_FULL_SESSION = (
     "signed_in_anew",
     "ended_by_an_administrator",
     "user_deactivated",
+    "password_set",
     "deadline_passed",
 )
 
@@ -402,6 +405,8 @@ def end_by(admin: Any) -> Callable[[str, Client], None]:
             "user_excluded": lambda: change_policy(actor=admin, now=now, excluded_users=[user]),
             "one_time_only": lambda: change_policy(actor=admin, now=now, one_time_only=True),
             "user_deactivated": lambda: deactivate(user),
+            "password_set": lambda: set_password(user),
+            "password_changed_past_us": lambda: type(user)._default_manager.filter(pk=user.pk).update(password="!"),
             "deadline_passed": lambda: rows.update(deadline=now),
         }
         ways[way]()
@@ -412,6 +417,11 @@ def end_by(admin: Any) -> Callable[[str, Client], None]:
 def deactivate(user: Any) -> None:
     user.is_active = False
     user.save(update_fields=["is_active"])
+
+
+def set_password(user: Any) -> None:
+    user.set_password("another-password")
+    user.save()
 
 
 # The toolkit

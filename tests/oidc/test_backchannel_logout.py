@@ -98,7 +98,12 @@ def read(token: str, party: Party) -> tuple[dict[str, Any], dict[str, Any]]:
 # Whenever a sign-in ends, for any reason: Back-Channel Logout 1.0 §2.3
 
 
-FOUND_ON_USE = {"pass_deleted_behind_the_verb", "policy_off_behind_the_verb", "deadline_passed"}
+FOUND_ON_USE = {
+    "pass_deleted_behind_the_verb",
+    "policy_off_behind_the_verb",
+    "password_changed_past_us",
+    "deadline_passed",
+}
 
 
 @pytest.mark.compliance("OpenID Connect Back-Channel Logout 1.0 §2.3")

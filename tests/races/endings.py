@@ -330,7 +330,7 @@ def ending_of_the_pass(scene: Scene, *, by: str) -> None:
 
     def redeem() -> bool:
         there = browser()
-        response = there.post("/account/sign-in/pass/", {"upn": scene.kim.upn, "passcode": issued.passcode})
+        response = there.post("/account/sign-in/pass/", {"upn": scene.kim.upn, "passcode": issued.passcode.reveal()})
         if response.status_code == 302:
             opened.append(id_of(there))
             return by != "overtake"  # which ends what there is, and not the pass

@@ -80,7 +80,7 @@ def redemption(scene: Scene, *, by: str) -> None:
     forbid, allow = WAYS[by]
     scene.policy()
     issued = scene.issue(scene.kim, is_usable_once=True)
-    data = {"upn": scene.kim.upn, "passcode": issued.passcode}
+    data = {"upn": scene.kim.upn, "passcode": issued.passcode.reveal()}
     post_at_once(scene, PASS_PAGE, data, partial(forbid, scene))
     allow(scene)
     expect_nothing_alive(scene)

@@ -92,7 +92,7 @@ def expect_json(scene: Scene, responses: list[Any]) -> None:
 def passkey_of(scene: Scene) -> SoftAuthenticator:
     scene.policy()
     there, authenticator = browser(), SoftAuthenticator()
-    there.post(PASS_PAGE, {"upn": scene.kim.upn, "passcode": scene.issue(scene.kim).passcode})
+    there.post(PASS_PAGE, {"upn": scene.kim.upn, "passcode": scene.issue(scene.kim).passcode.reveal()})
     assert register_passkey(there, authenticator).status_code == 200
     return authenticator
 
@@ -126,7 +126,7 @@ def passkey_answer_in_a_session(scene: Scene) -> None:
 def passkey_registration(scene: Scene) -> None:
     scene.policy()
     there, authenticator = browser(), SoftAuthenticator()
-    there.post(PASS_PAGE, {"upn": scene.kim.upn, "passcode": scene.issue(scene.kim).passcode})
+    there.post(PASS_PAGE, {"upn": scene.kim.upn, "passcode": scene.issue(scene.kim).passcode.reveal()})
     created = authenticator.create(post_json(there, BEGIN_REGISTRATION).json())
     calls = [partial(post_json, same_session(there), COMPLETE_REGISTRATION, created) for _ in range(MANY)]
     responses = expect_answers(scene, all_at_once(*calls))
@@ -138,7 +138,7 @@ def passkey_registration(scene: Scene) -> None:
 def passkey_registration_while_signing_out(scene: Scene) -> None:
     scene.policy()
     there, authenticator = browser(), SoftAuthenticator()
-    there.post(PASS_PAGE, {"upn": scene.kim.upn, "passcode": scene.issue(scene.kim).passcode})
+    there.post(PASS_PAGE, {"upn": scene.kim.upn, "passcode": scene.issue(scene.kim).passcode.reveal()})
     created = authenticator.create(post_json(there, BEGIN_REGISTRATION).json())
     register = partial(post_json, same_session(there), COMPLETE_REGISTRATION, created)
     leave = partial(same_session(there).post, "/account/sign-out/")

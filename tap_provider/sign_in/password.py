@@ -1,0 +1,108 @@
+"""Sign-ins end when their user's password changes, by whatever code it is changed.
+
+Django ends full sessions by the session hash, at their next request. A registration-only session has no such hash: its
+sign-in keeps a stamp of what the password was. Where a password is set by `set_password()` and `save()`, as by all of
+Django's own forms and commands, the sign-ins end at once, with their tokens.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.auth.hashers import get_hasher, identify_hasher
+from django.db import transaction
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare
+
+from ..models import SignIn
+from .django_session import sign_in_being_served
+from .end import end_sign_ins, unrecorded_ending
+from .hold import hold_user
+from .stamp import password_stamp, stamp_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+
+def has_same_password(sign_in: SignIn) -> bool:
+    """Tell whether the user's password is the one that the sign-in is stamped with; True where it has no stamp.
+
+    Secret keys that are still among `SECRET_KEY_FALLBACKS` count, as for Django's session hash. No query.
+    """
+    if not sign_in.password_stamp:
+        return True
+    user: Any = sign_in.user
+    stamps = [password_stamp(user)]
+    if hasattr(user, "get_session_auth_fallback_hash"):
+        stamps += [stamp_of(session_hash) for session_hash in user.get_session_auth_fallback_hash()]
+    return any(constant_time_compare(sign_in.password_stamp, stamp) for stamp in stamps)
+
+
+def renew_stamp(sign_in: SignIn) -> None:
+    """Stamp a registration-only sign-in with what its user's password is now; one statement if that is news."""
+    stamp = password_stamp(sign_in.user)
+    if sign_in.password_stamp != stamp:
+        sign_in.password_stamp = stamp
+        SignIn.objects.filter(pk=sign_in.pk).update(password_stamp=stamp)
+
+
+def end_with_password(
+    sender: type[Any],
+    instance: Any,
+    created: bool,
+    raw: bool = False,
+    update_fields: Collection[str] | None = None,
+    **kwargs: Any,
+) -> None:
+    """Receive `post_save` of a user: whose password has been set has no other sign-ins than the one it was set in.
+
+    `set_password()` leaves a mark on the user until `save()` is through, so that this costs no query at any other save.
+    What is not seen here (a hash that was assigned, a password that was made unusable) ends sessions when they are
+    used next: full ones by Django's session hash, registration-only ones by their stamp.
+    """
+    is_set = getattr(instance, "_password", None) is not None and (update_fields is None or "password" in update_fields)
+    if created or raw or not is_set:
+        return
+    now, here = timezone.now(), sign_in_being_served()
+    with transaction.atomic():
+        hold_user(instance)
+        others = SignIn.objects.not_ended().filter(user=instance).select_related("user")
+        if here is not None and here.user_id == instance.pk:
+            others = others.exclude(pk=here.pk)
+            if here.is_registration_only:
+                here.user = instance
+                renew_stamp(here)
+        end_sign_ins(others, reason=SignIn.EndedReason.PASSWORD_CHANGED, now=now)
+        unrecorded_ending.send(sender=SignIn, user=instance, now=now)
+
+
+def keep_with_rehash(
+    sender: type[Any], instance: Any, raw: bool = False, update_fields: Collection[str] | None = None, **kwargs: Any
+) -> None:
+    """Receive `pre_save` of a user: the same password in another hash changes stamps, and ends nothing.
+
+    `check_password()` saves such a hash by itself where the one in the database is by another hasher than the site's
+    first, or by its settings of before. One query and one statement then; none at any other save.
+    """
+    if raw or update_fields is None or set(update_fields) != {"password"}:
+        return
+    if getattr(instance, "_password", None) is not None or not instance.has_usable_password():
+        return
+    before = type(instance)._base_manager.filter(pk=instance.pk).values_list("password", flat=True).first()
+    if before is None or not _is_outdated(before):
+        return
+    with_it = copy(instance)
+    with_it.password = before
+    stamped = SignIn.objects.not_ended().filter(user=instance, password_stamp=password_stamp(with_it))
+    stamped.exclude(password_stamp="").update(password_stamp=password_stamp(instance))
+
+
+def _is_outdated(password_hash: str) -> bool:
+    # As `django.contrib.auth.hashers.verify_password` judges.
+    try:
+        hasher = identify_hasher(password_hash)
+    except ValueError:
+        return False
+    preferred = get_hasher()
+    return hasher.algorithm != preferred.algorithm or preferred.must_update(password_hash)
