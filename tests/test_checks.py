@@ -377,7 +377,7 @@ def test_check_validator__wants_ours(settings: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("urlconf", "expected"), [("example_project.urls", []), ("tests.test_checks", ["tap_provider.E102"] * 10)]
+    ("urlconf", "expected"), [("example_project.urls", []), ("tests.test_checks", ["tap_provider.E102"] * 11)]
 )
 def test_check_views__wants_ours_in_front(settings: Any, urlconf: str, expected: list[str]) -> None:
     settings.ROOT_URLCONF = urlconf
