@@ -28,11 +28,12 @@ class TapProviderConfig(AppConfig):
         from django.contrib.auth.signals import user_logged_in, user_logged_out
         from django.db.models.signals import post_save, pre_delete
 
-        from . import checks, mail, notices, sign_in, throttle
+        from . import checks, mail, notices, report_checks, sign_in, throttle
         from .methods import full_session, password, recovery_codes, registry
 
         self.sweepers: dict[str, Callable[..., int]] = {"attempt counters": throttle.sweep}  # for `manage.py tap sweep`
         checks.register_all()
+        report_checks.register_all()
         for app, path in OPTIONAL_KINDS.items():
             if apps.is_installed(app):
                 registry.register_ours(import_string(path)())
