@@ -208,9 +208,17 @@ OAUTH2_PROVIDER = {
     "COMPLIANT_BCP_RFC9700_PKCE_REQUIRED": True,
 }
 
+# Reports of errors, to the log and by mail to ADMINS, if there are any: without secrets.
+DEFAULT_EXCEPTION_REPORTER = "tap_provider.debug.ExceptionReporter"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "tap_provider.debug.ExceptionReporterFilter"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "filters": {"scrub": {"()": "tap_provider.debug.ScrubbingFilter"}},
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "filters": ["scrub"]},
+        "mail_admins": {"class": "tap_provider.debug.AdminEmailHandler", "level": "ERROR"},
+    },
+    "loggers": {"django": {"handlers": ["mail_admins"], "level": "INFO"}},
     "root": {"handlers": ["console"], "level": "WARNING"},
 }

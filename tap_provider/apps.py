@@ -28,7 +28,7 @@ class TapProviderConfig(AppConfig):
         from django.contrib.auth.signals import user_logged_in, user_logged_out
         from django.db.models.signals import post_save, pre_delete, pre_save
 
-        from . import checks, mail, notices, sign_in, throttle
+        from . import checks, mail, notices, report_checks, sign_in, throttle
         from .methods import full_session, password, recovery_codes, registry
 
         self.sweepers: dict[str, Callable[..., int]] = {  # for `manage.py tap sweep`
@@ -36,6 +36,7 @@ class TapProviderConfig(AppConfig):
             "session keys": sign_in.delete_left_sessions,
         }
         checks.register_all()
+        report_checks.register_all()
         for app, path in OPTIONAL_KINDS.items():
             if apps.is_installed(app):
                 registry.register_ours(import_string(path)())

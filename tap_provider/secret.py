@@ -6,12 +6,14 @@ whatever was formatted into it. All of them use `repr`, `str` or a serialiser; n
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.utils.crypto import constant_time_compare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from django.http import HttpRequest, QueryDict
 
 MASK = "**********"
 
@@ -58,3 +60,41 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("A Secret is not stored. Store a hash of it.")
+
+
+class Posted:
+    """The fields of a posted form, as forms and kinds of method read them: a `QueryDict` that no report shows.
+
+    It is no mapping to reporters, which would go through it.
+    """
+
+    __slots__ = ("_opened",)
+
+    def __init__(self, fields: QueryDict) -> None:
+        self._opened: Callable[[], QueryDict] = lambda: fields
+
+    def __repr__(self) -> str:
+        return f"<Posted: {MASK}>"
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._opened(), name)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._opened()[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._opened()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._opened())
+
+    def __len__(self) -> int:
+        return len(self._opened())
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("What was posted is not stored.")
+
+
+def posted(request: HttpRequest) -> Any:
+    """Return what was posted as `Posted`, for a form; None where this is no POST or nothing was."""
+    return Posted(request.POST) if request.method == "POST" and request.POST else None

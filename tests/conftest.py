@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -33,6 +35,46 @@ def in_the_sites_language() -> Iterator[None]:
     """Leave no language in force that a page was asked for in: Django keeps it for the thread."""
     yield
     translation.deactivate()
+
+
+class MissingVariables(logging.Filter):
+    """Notes where a template of this project names a variable that is not there, and drops the record."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno > logging.DEBUG:
+            return True
+        frame = sys._getframe()
+        while frame is not None and frame.f_code.co_name != "render_annotated":
+            frame = frame.f_back  # type: ignore[assignment]
+        origin = str(frame.f_locals["self"].origin) if frame is not None else ""
+        if any(f"/{package}/" in origin for package in ("tap_provider", "example_project")):
+            self.found.add(f"{origin}: {record.args}")
+        return False
+
+
+@pytest.fixture(autouse=True)
+def templates_miss_no_variable(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test in which a template of ours misses a variable: Django then logs the whole context at DEBUG level."""
+    if "records_of_templates" in request.fixturenames:  # a test that reads them itself
+        yield
+        return
+    logger, missing = logging.getLogger("django.template"), MissingVariables()
+    level = logger.level
+    logger.setLevel(logging.DEBUG)
+    logger.addFilter(missing)
+    yield
+    logger.removeFilter(missing)
+    logger.setLevel(level)
+    assert missing.found == set()
+
+
+@pytest.fixture
+def records_of_templates() -> None:
+    """Leave what `django.template` logs to the test."""
 
 
 @pytest.fixture

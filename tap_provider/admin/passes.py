@@ -195,8 +195,11 @@ class TemporaryAccessPassAdmin(admin.ModelAdmin):
         return response.render()
 
     def _render(self, request: HttpRequest, template_name: str, *, title: Any, **context: Any) -> TemplateResponse:
-        context = {**self.admin_site.each_context(request), "title": title, "opts": self.opts, **context}
-        if "user_shown" in context:
+        # Those that a page has not are named all the same: django-admin's templates and ours ask for them.
+        common = {"title": title, "subtitle": None, "content": "", "opts": self.opts, "media": self.media}
+        absent = {"user_shown": None, "upn": ""}
+        context = {**self.admin_site.each_context(request), **common, **absent, **context}
+        if context["user_shown"] is not None:
             context["upn"] = get_hooks().get_upn(context["user_shown"])
             context["user_opts"] = get_user_model()._meta
         return TemplateResponse(request, f"tap_provider/admin/{template_name}", context)

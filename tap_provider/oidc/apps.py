@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import django
@@ -48,7 +49,17 @@ class OidcConfig(AppConfig):
             sender=application,
             dispatch_uid="tap_provider_oidc.forget_client",
         )
+        _keep_secrets_out_of_logs()
         if django.VERSION >= (6, 0) and "default" in settings.TASKS:
             from . import tasks
 
             sign_in_ended.connect(tasks.hand_over, dispatch_uid="tap_provider_oidc.hand_over")
+
+
+def _keep_secrets_out_of_logs() -> None:
+    """Mask what oauthlib and the toolkit log at DEBUG level: codes when they are made, tokens when they are used."""
+    from ..debug import ScrubbingFilter
+
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] in {"oauthlib", "oauth2_provider"}:
+            logging.getLogger(name).addFilter(ScrubbingFilter())

@@ -34,6 +34,7 @@ from ..methods.registry import all_kinds, find_kind, registrable_kinds
 from ..methods.step_up import way_past
 from ..own_pass import is_last_chance, own_pass
 from ..policy import resolve_policy
+from ..secret import Posted
 from ..sign_in import sign_in_of_user
 from .leading import here, lead_away, lead_past_the_gate, lead_to, lead_to_sign_in, next_of, past_the_gate
 from .passkey_script import passkey_configuration
@@ -120,7 +121,7 @@ def register_method(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 def _registration_under_way(request: HttpRequest, kind: MethodKind, current: SignIn, *, now: datetime) -> HttpResponse:
-    shown = kind.registration_page(request, request.user, request.POST if request.method == "POST" else None)
+    shown = kind.registration_page(request, request.user, Posted(request.POST) if request.method == "POST" else None)
     if shown is None:
         return lead_to("security_info", request)
     if request.method == "POST":

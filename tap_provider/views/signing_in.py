@@ -25,6 +25,7 @@ from ..models import Level
 from ..own_pass import is_last_chance, own_pass
 from ..policy import resolve_policy
 from ..redeem import sign_in_with_pass as verb_sign_in_with_pass
+from ..secret import posted
 from ..sign_in import sign_in_of_user
 from ..sign_out import leave
 from .leading import if_ours, is_here, lead_away, lead_to, login_url, next_of
@@ -58,7 +59,7 @@ NOTICES = {
 @sensitive_variables()
 def sign_in(request: HttpRequest) -> HttpResponse:
     """Sign in with a registered method: passkey, or password and then what follows it."""
-    form = PasswordSignInForm(request.POST or None, initial={"upn": request.GET.get("login_hint", "")[:LONGEST_UPN]})
+    form = PasswordSignInForm(posted(request), initial={"upn": request.GET.get("login_hint", "")[:LONGEST_UPN]})
     if request.method == "POST" and form.is_valid():
         upn, password = form.cleaned_data["upn"], form.cleaned_data["password"]
         try:
@@ -134,7 +135,7 @@ def step_up(request: HttpRequest) -> HttpResponse:
 @sensitive_variables()
 def sign_in_with_pass(request: HttpRequest) -> HttpResponse:
     """Sign in with UPN and passcode; only the POST spends anything."""
-    form = PassSignInForm(request.POST or None)
+    form = PassSignInForm(posted(request))
     if request.method == "POST" and form.is_valid():
         upn, passcode = form.cleaned_data["upn"], form.cleaned_data["passcode"]
         handle = request.GET.get("handle", "")  # the form posts to the address that it was opened at
@@ -172,7 +173,7 @@ def _ask_for_one_of(
     """Return which second factor to ask for, the first unless one is chosen, its form, and what the page shows."""
     wanted = request.GET.get("kind")
     kind = next((one for one in kinds if one.slug == wanted), next(iter(kinds), None))
-    form = None if kind is None else kind.second_factor_form(user, request.POST or None)
+    form = None if kind is None else kind.second_factor_form(user, posted(request))
     context = {
         "kind": kind,
         "other_kinds": [other for other in kinds if other is not kind],

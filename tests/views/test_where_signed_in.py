@@ -121,7 +121,9 @@ def test_list__a_hostile_browser_is_escaped(passkey: SoftAuthenticator, robin: A
 def test_list__escapes_whatever_a_device_or_method_may_be_called(robin: Any) -> None:
     """Today's rules name no browser in its own words; those of tomorrow may."""
     row = {"sign_in": begin(robin), "device": "<b>bot</b>", "methods": ["<i>x</i>", "<u>y</u>"], "is_current": False}
-    shown = render_to_string("tap_provider/includes/sign_ins.html", {"sign_ins": SignInsShown([row], count=1)})
+    shown = render_to_string(
+        "tap_provider/includes/sign_ins.html", {"sign_ins": SignInsShown([row], count=1), "next": ""}
+    )
     assert "&lt;b&gt;bot&lt;/b&gt;" in shown
     assert "&lt;i&gt;x&lt;/i&gt;, &lt;u&gt;y&lt;/u&gt;" in shown
 

@@ -12,6 +12,7 @@ from django.shortcuts import render
 from oauth2_provider.settings import oauth2_settings
 
 from ...decorators import content_security_policy, page
+from ...secret import Secret
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -50,7 +51,7 @@ class ResponseModeMixin:
 
     def _post_form(self, action: str, fields: list[tuple[str, str]]) -> HttpResponse:
         """Answer with a page that posts the parameters (OAuth 2.0 Form Post Response Mode §2)."""
-        context = {"action": action, "fields": fields}
+        context = {"action": action, "fields": [(name, Secret(value)) for name, value in fields]}
         posting = oidc_page(self.request, "tap_provider/oidc/form_post.html", context)
         posting.headers["Content-Security-Policy"] = content_security_policy(self.request, posts_elsewhere=True)
         return posting

@@ -1,0 +1,90 @@
+"""What is a secret by its name, and by its look; Sentry's events."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tap_provider.scrubbing import is_secret_module, is_secret_name, scrub, scrub_text
+from tap_provider.secret import MASK
+from tap_provider.sentry import DENYLIST, before_send
+
+SECRET = "sentinel-kqz"
+
+
+@pytest.mark.parametrize(
+    "name", ["passcode", "Client-Secret", "context.passcode", "HTTP_AUTHORIZATION", b"code", "x_token"]
+)
+def test_is_secret_name__in_whatever_spelling(name: Any) -> None:
+    assert is_secret_name(name)
+
+
+@pytest.mark.parametrize("name", ["upn", "status_code", "language_code", "user", "passport", "client_id", "scope", ""])
+def test_is_secret_name__leaves_what_helps(name: str) -> None:
+    assert not is_secret_name(name)
+
+
+def test_is_secret_module__and_what_is_in_it() -> None:
+    assert is_secret_module("oauthlib.common")
+    assert not is_secret_module("oauthlibrary")
+    assert not is_secret_module(None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"code={SECRET}&x=1",
+        f"https://x.test/?a=b&id_token_hint={SECRET}",
+        f"Cookie: sessionid={SECRET}; theme=dark",
+        f"{{'passcode': ['{SECRET}']}}",
+        f'{{"a": 1, "refresh_token": "{SECRET}"}}',
+        f"<QueryDict: {{'code': ['{SECRET}']}}>",
+        f"Thing(password='{SECRET}')",
+        f"<Grant: {SECRET}>",
+        f"<OurAccessToken: {SECRET}>",
+        f"DETAIL:  Key (session_key)=({SECRET}) already exists.",
+        f"Duplicate entry '{SECRET}' for key 'x'",
+        f"GET django.contrib.sessions.cached_db{SECRET.replace('-', '')}",
+    ],
+)
+def test_scrub_text__masks_what_looks_like_a_secret(text: str) -> None:
+    assert SECRET not in scrub_text(text)
+    assert SECRET.replace("-", "") not in scrub_text(text)
+
+
+@pytest.mark.parametrize("text", ["upn=robin&x=1", "status_code=400", "nothing to see", "'upn': 'robin'"])
+def test_scrub_text__leaves_the_rest(text: str) -> None:
+    assert scrub_text(text) == text
+
+
+def test_scrub__ends_in_what_contains_itself() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    assert MASK in repr(scrub(endless))
+
+
+def test_before_send__masks_an_event_and_keeps_its_source_lines() -> None:
+    frames = [
+        {"module": "site.views", "vars": {"passcode": SECRET, "upn": "robin"}, "context_line": "f(code=code)"},
+        {"module": "django.db.backends.utils", "vars": {"anything": SECRET}},
+    ]
+    event = {
+        "exception": {"values": [{"value": f"code={SECRET}", "stacktrace": {"frames": frames}}]},
+        "request": {"data": {"client_secret": SECRET}, "query_string": f"code={SECRET}", "cookies": {"x": SECRET}},
+        "spans": [{"data": {"context": {"passcode": SECRET, "form": "<Form>"}}}],
+        "logentry": {"message": "x", "params": [SECRET]},
+    }
+    sent = before_send(event, {})
+    assert SECRET not in repr(sent)
+    assert "robin" in repr(sent)
+    assert "f(code=code)" in repr(sent)
+
+
+def test_sentry__needs_no_sdk_and_no_settings() -> None:
+    told = "import sys; from tap_provider.sentry import DENYLIST; print('sentry_sdk' in sys.modules, len(DENYLIST) > 9)"
+    run = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["False", "True"]
+    assert "passcode" in DENYLIST
