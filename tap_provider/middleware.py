@@ -58,19 +58,19 @@ class SignInMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         self._look_up_users_later(request)
-        came_by = request.session.session_key
+        brought_session_key = request.session.session_key
         if self.is_async:
-            return self._answer_later(request, came_by)
+            return self._answer_later(request, brought_session_key)
         with serving(request):
             response: HttpResponseBase = self.get_response(request)
-            if is_unsettled(request, came_by=came_by):
+            if is_unsettled(request, brought_session_key=brought_session_key):
                 settle_session(request)
         return protect_in_its_place(request, response)
 
-    async def _answer_later(self, request: HttpRequest, came_by: str | None) -> HttpResponseBase:
+    async def _answer_later(self, request: HttpRequest, brought_session_key: str | None) -> HttpResponseBase:
         with serving(request):
             response: HttpResponseBase = await self.get_response(request)
-            if is_unsettled(request, came_by=came_by):
+            if is_unsettled(request, brought_session_key=brought_session_key):
                 await sync_to_async(settle_session)(request)
         return protect_in_its_place(request, response)
 

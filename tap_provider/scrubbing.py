@@ -24,7 +24,17 @@ SECRET_FIELDS = frozenset(
         *("device_code", "user_code", "registration_access_token", "initial_access_token", "software_statement"),
         *("tap_query", "tap_return", "authorization", "http_authorization", "proxy_authorization", "jwt", "bearer"),
         # Sessions and cookies.
-        *("sessionid", "session_key", "session_data", "cookie", "cookies", "http_cookie", "set_cookie", "csrftoken"),
+        *(
+            "sessionid",
+            "session_key",
+            "session_keys",
+            "session_data",
+            "cookie",
+            "cookies",
+            "http_cookie",
+            "set_cookie",
+            "csrftoken",
+        ),
         *("csrfmiddlewaretoken", "csrf_cookie", "csrf_token", "x_csrftoken", "http_x_csrftoken", "cache_key"),
         # What reporters add: parameters of statements.
         *("db_params", "db_paramstyle", "params", "param_list", "func_args", "func_kwargs"),

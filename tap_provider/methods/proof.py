@@ -7,9 +7,11 @@ do both. So a name proves nothing. An authentication backend that has checked so
 
 from __future__ import annotations
 
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 from weakref import ref
+
+from ..secret import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,11 +71,20 @@ class ProvingBackend:
                 setattr(cls, name, marking(method))
 
 
+class _Masked(partial):  # type: ignore[type-arg]
+    """A call that is yet to be made, and does not show its arguments: a password is among them."""
+
+    def __repr__(self) -> str:
+        return MASK
+
+
 def _marking(authenticate: Callable[..., Any]) -> Callable[..., Any]:
     # `wraps` keeps the signature, by which Django decides whether a backend takes the credentials at all.
     @wraps(authenticate)
     def marked(self: ProvingBackend, *args: Any, **kwargs: Any) -> Any:
-        user = authenticate(self, *args, **kwargs)
+        call = _Masked(authenticate, self, *args, **kwargs)
+        del args, kwargs  # a report of an error shows the variables of this function
+        user = call()
         return None if user is None else mark_proved(user, *self.proves)
 
     setattr(marked, _IS_WRAPPED, True)
@@ -83,7 +94,9 @@ def _marking(authenticate: Callable[..., Any]) -> Callable[..., Any]:
 def _marking_async(authenticate: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(authenticate)
     async def marked(self: ProvingBackend, *args: Any, **kwargs: Any) -> Any:
-        user = await authenticate(self, *args, **kwargs)
+        call = _Masked(authenticate, self, *args, **kwargs)
+        del args, kwargs
+        user = await call()
         return None if user is None else mark_proved(user, *self.proves)
 
     setattr(marked, _IS_WRAPPED, True)

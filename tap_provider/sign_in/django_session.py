@@ -68,9 +68,11 @@ def delete_sessions_after_commit(ended: Collection[SignIn]) -> None:
             transaction.on_commit(partial(_delete, noted), using=router.db_for_write(SignIn))
 
 
-def is_unsettled(request: HttpRequest, *, came_by: str | None) -> bool:
+def is_unsettled(request: HttpRequest, *, brought_session_key: str | None) -> bool:
     """Tell whether this request has ended its own sign-in, or given its session another key. No query."""
-    return hasattr(request, "_tap_ended_here") or (_may_carry(request) and request.session.session_key != came_by)
+    return hasattr(request, "_tap_ended_here") or (
+        _may_carry(request) and request.session.session_key != brought_session_key
+    )
 
 
 def settle_session(request: HttpRequest) -> None:

@@ -28,9 +28,9 @@ def delete_sessions(session_keys: Sequence[str]) -> list[Exception]:
     session, errors = new_session(), list[Exception]()
     delete = type(session).delete
     together = delete in (DatabaseSession.delete, CachedDatabaseSession.delete, CacheSession.delete)
-    for some in [session_keys] if together else [[key] for key in session_keys]:
+    for keys in [session_keys] if together else [[key] for key in session_keys]:
         try:
-            _delete_together(session, some) if together else session.delete(*some)
+            _delete_together(session, keys) if together else session.delete(*keys)
         except Exception as error:  # noqa: BLE001 whatever an engine raises: the others are deleted all the same
             errors.append(error)
     return errors
