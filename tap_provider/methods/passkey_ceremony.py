@@ -92,7 +92,7 @@ class _NotNow(webauthn_errors.OTPWebAuthnApiError):
 class _NotHere(webauthn_errors.OTPWebAuthnApiError):
     status_code = 403
     default_code = "login_elsewhere"
-    default_detail = _("Nobody signs in here. Use the sign-in page of this site.")
+    default_detail = _("This page is not for signing in. Use the sign-in page of this site.")
 
 
 class PasskeyHelper(WebAuthnHelper):

@@ -97,7 +97,7 @@ def test_consent__shows_the_host_beside_the_name_that_the_client_gave_itself(
     page = text_of(response)
 
     assert "Allow Intranet?" in page
-    assert f"You are sent on to: {HOST}" in page
+    assert f"You will be sent to: {HOST}" in page
     assert "tap_provider/oidc/authorize.html" in [template.name for template in response.templates]
 
 
@@ -127,4 +127,4 @@ def test_choose_account__shows_the_host_too(full: Client, make_party: Callable[.
     page = text_of(full.get(party.request(prompt="select_account").url))
 
     assert "Intranet asks with which account" in page
-    assert f"You are sent on to: {HOST}" in page
+    assert f"You will be sent to: {HOST}" in page
