@@ -109,6 +109,7 @@ def issue_pass(
     return IssuedPass(temporary_access_pass=new, passcode=passcode)
 
 
+@retry_conflicts
 def revoke_pass(*, actor: Any, temporary_access_pass: TemporaryAccessPass, now: datetime, reason: str = "") -> None:
     """End a pass early, and with it on the next request every session and token that it opened.
 

@@ -65,7 +65,9 @@ def sign_in(request: HttpRequest, user: Any, *, used: Sequence[UsedMethod], back
     Where the site has a login page of its own, nobody gets in here: the user of a full session may confirm it.
     """
     if login_is_elsewhere() and not _is_signed_in(request, user):
-        raise SignInRefused(_("This page is not for signing in. Use the sign-in page of this site."), code="login_elsewhere")
+        raise SignInRefused(
+            _("This page is not for signing in. Use the sign-in page of this site."), code="login_elsewhere"
+        )
     with transaction.atomic():
         guard_registered(user, used)
         sign_in_of_session(request)  # kept on the request, where the receiver finds it after a flush

@@ -57,6 +57,7 @@ def public(make_party: Callable[..., Party]) -> Party:
 def guess(party: Party, username: str, password: str, **changes: Any) -> Any:
     """Send a password to the token endpoint of a site that has the grant switched on."""
     body = {"grant_type": "password", "username": username, "password": password, "client_id": party.client_id}
+    body["scope"] = "profile"
     with toolkit_settings(COMPLIANT_BCP_RFC9700_PASSWORD_GRANT=False):
         return Client().post(TOKEN, {**body, **changes})
 

@@ -25,6 +25,7 @@ from oauth2_provider.models import (
 from tap_provider.issue import IssuedPass, issue_pass
 from tap_provider.models import SignIn, TemporaryAccessPassPolicy
 from tap_provider.oidc.models import RelyingParty, TokenContext
+from tap_provider.secret import Secret
 
 from ..conftest import all_at_once
 from ..oidc.conftest import CLIENT_SECRET, PASSWORD, REDIRECT_URI, REGISTRATION_SCOPE, Party, answer_of, sign_in_of
@@ -123,9 +124,9 @@ class Scene:
         assert response.status_code == 302, told(response)
         return there
 
-    def sign_in_by_pass(self, user: Any, passcode: str) -> Client:
+    def sign_in_by_pass(self, user: Any, passcode: str | Secret) -> Client:
         there = browser()
-        response = there.post(PASS_PAGE, {"upn": user.upn, "passcode": passcode})
+        response = there.post(PASS_PAGE, {"upn": user.upn, "passcode": Secret.of(passcode).reveal()})
         assert response.status_code == 302, told(response)
         return there
 

@@ -47,7 +47,7 @@ class TokenView(OAuthEndpointMixin, ToolkitTokenView):
         except (OperationalError, IntegrityError, ObjectDoesNotExist) as error:
             if isinstance(error, OperationalError) and not is_conflict(error):
                 raise
-            logger.warning("No token was issued: %s", type(error).__name__)  # its text may hold what was sent
+            logger.warning("An exchange was refused: %s", type(error).__name__)  # its text may hold what was sent
             raise InvalidGrantError from error
         return url, {"Content-Type": "application/json", **headers}, body, status
 
