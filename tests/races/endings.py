@@ -81,12 +81,12 @@ def expect_all_dead(scene: Scene, chains: list[Chain], loops: list[Exchanges] | 
 def everywhere(scene: Scene, *, refreshing: int) -> None:
     """The user presses the button while stolen refresh tokens are refreshed in a loop."""
     thief, here = scene.sign_in(scene.kim), scene.sign_in(scene.kim)
-    mine = chain(scene, here)
+    mine, stolen = chain(scene, here), id_of(thief)
     chains = [chain(scene, thief) for _ in range(refreshing)]
     (response,) = run_beside(scene, refreshers(chains), partial(press, here))
     expect_pressed(scene, response)
     expect_all_dead(scene, chains)
-    expect_ended(scene, id_of(thief))
+    expect_ended(scene, stolen)
     expect_nothing_unrecorded(scene, scene.kim)
     scene.expect(mine.refresh(), "the tokens of the sign-in that stays are dead")
 
