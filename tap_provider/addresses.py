@@ -39,8 +39,8 @@ def pass_sign_in_url(pass_id: UUID, *, request: HttpRequest | None = None) -> st
 
 
 def site_name(request: HttpRequest) -> str:
-    """Return the host name of the site, as people know it."""
-    return urlsplit(settings.base_url).hostname or request.get_host()
+    """Return the host of the site as people know it, with its port if that is not the usual one."""
+    return urlsplit(settings.base_url).netloc or request.get_host()
 
 
 def _absolute(name: str) -> str:

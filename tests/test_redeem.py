@@ -876,7 +876,7 @@ def test_redeem__allowed_while_hashing_is_accepted(robin: Any, admin: Any, issue
 def test_sign_in_with_pass__costs_so_many_statements(
     robin: Any, issue: Issue, sign_in_with_pass: Callable[..., Any], hasher: type[CountingHasher]
 ) -> None:
-    """The figures of docs/reference/performance.md, besides BEGIN and COMMIT, and exactly one hash: here they all are."""
+    """The figures of docs/reference/performance.md, besides BEGIN and COMMIT; and exactly one hash."""
     issued = issue(robin, is_usable_once=True)
     hasher.computed.clear()
     with statements() as executed:

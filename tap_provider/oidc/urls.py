@@ -12,8 +12,8 @@ from .pages import provider_pages
 
 app_name = "oauth2_provider"
 
-OF_ONES_OWN_TOKENS = {"authorized-token-list", "authorized-token-delete"}
-"""Of the toolkit's management pages those where a user sees and revokes what they have granted."""
+OF_ONES_OWN_TOKENS = {"authorized-token-list"}
+"""Of the toolkit's management pages the one where a user sees what they have granted."""
 
 _ours = [
     path("authorize/", views.AuthorizationView.as_view(), name="authorize"),
@@ -35,6 +35,7 @@ _ours = [
         views.DynamicClientRegistrationManagementView.as_view(),
         name="dcr-register-management",
     ),
+    path("authorized_tokens/<slug:pk>/delete/", views.AuthorizedTokenDelete.as_view(), name="authorized-token-delete"),
     path("logout/", views.RPInitiatedLogoutView.as_view(), name="rp-initiated-logout"),
     re_path(
         r"^\.well-known/openid-configuration/?$",

@@ -111,3 +111,10 @@ def test_authorized_tokens__are_the_users_own_and_are_revoked_by_their_own_page(
 
     assert intranet.introspect(tokens.access_token) == {"active": False}
     assert intranet.refresh(tokens.refresh_token).json()["error"] == "invalid_grant"
+
+
+@pytest.mark.parametrize("key", ["x", "1-2", "9" * 40, "none"])
+def test_pages__of_a_key_that_no_row_can_have_are_not_found(full: Client, kim: Any, key: str) -> None:
+    kim.user_permissions.set(Permission.objects.filter(content_type__app_label="oauth2_provider"))
+    for page in ("authorized_tokens/{}/delete/", "applications/{}/", "applications/{}/update/"):
+        assert full.get("/o/" + page.format(key)).status_code == 404

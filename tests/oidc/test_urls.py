@@ -24,7 +24,7 @@ from tap_provider.oidc.views import (
     TokenView,
     UserInfoView,
 )
-from tap_provider.oidc.views.management import PermittedMixin
+from tap_provider.oidc.views.management import AuthorizedTokenDelete, PermittedMixin
 
 from .conftest import ISSUER
 
@@ -79,6 +79,7 @@ OURS = {
     "revoke-token": RevokeTokenView,
     "device-authorization": DeviceAuthorizationView,
     "device": DeviceUserCodeView,
+    "authorized-token-delete": AuthorizedTokenDelete,
     "device-confirm": DeviceConfirmView,
     "device-grant-status": DeviceGrantStatusView,
     "user-info": UserInfoView,

@@ -12,6 +12,7 @@ from .management import (
     ApplicationList,
     ApplicationRegistration,
     ApplicationUpdate,
+    AuthorizedTokenDelete,
 )
 from .token import RevokeTokenView, TokenView, UserInfoView
 
@@ -22,6 +23,7 @@ __all__ = [
     "ApplicationRegistration",
     "ApplicationUpdate",
     "AuthorizationView",
+    "AuthorizedTokenDelete",
     "ConnectDiscoveryInfoView",
     "DeviceAuthorizationView",
     "DeviceConfirmView",
