@@ -63,3 +63,5 @@ STATIC_URL = "static/"
 USE_TZ = True
 LOGIN_REDIRECT_URL = "/"
 TAP_PROVIDER_BASE_URL = "http://testserver"
+DEFAULT_EXCEPTION_REPORTER = "tap_provider.debug.ExceptionReporter"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "tap_provider.debug.ExceptionReporterFilter"
