@@ -22,7 +22,17 @@ SECRET_FIELDS = frozenset(
         *("access_token", "refresh_token", "id_token", "id_token_hint", "logout_token", "token", "tokens", "grant"),
         *("authorization_code", "client_secret", "client_assertion", "assertion", "code_verifier", "code_challenge"),
         *("device_code", "user_code", "registration_access_token", "initial_access_token", "software_statement"),
-        *("tap_query", "tap_return", "authorization", "http_authorization", "proxy_authorization", "jwt", "bearer"),
+        *(
+            "handle",
+            "handle_id",
+            "tap_query",
+            "tap_return",
+            "authorization",
+            "http_authorization",
+            "proxy_authorization",
+            "jwt",
+            "bearer",
+        ),
         # Sessions and cookies.
         *(
             "sessionid",

@@ -16,6 +16,8 @@ from django.test import Client, RequestFactory
 
 from tap_provider.debug import AdminEmailHandler, ExceptionReporter, ExceptionReporterFilter, ScrubbingFilter
 
+from .test_mail import use_backend
+
 SECRET = "sentinel-kqz"
 ADMINS = ["admin@example.test"] if django.VERSION >= (6, 0) else [("Admin", "admin@example.test")]
 
@@ -195,7 +197,7 @@ def test_handler__that_fails_changes_no_answer_and_says_nothing_but_its_kind(
 ) -> None:
     sent = {"upn": "robin@example.test", "passcode": SECRET}
     expected = browser().post("/account/sign-in/pass/", sent, HTTP_HOST="evil.test")
-    settings.EMAIL_BACKEND = "tests.test_debug.FailingBackend"
+    use_backend(settings, FailingBackend)
     answer = browser().post("/account/sign-in/pass/", sent, HTTP_HOST="evil.test")
     assert (answer.status_code, answer.content) == (expected.status_code, expected.content)
     said = capsys.readouterr().err

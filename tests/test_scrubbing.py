@@ -88,3 +88,8 @@ def test_sentry__needs_no_sdk_and_no_settings() -> None:
     run = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["False", "True"]
     assert "passcode" in DENYLIST
+
+
+def test_scrub_text__masks_the_handle_of_a_pass() -> None:
+    """A stranger who reads it could use up the attempts of its holder."""
+    assert "bxw_Dn8" not in scrub_text("GET /account/sign-in/pass/?handle=bxw_Dn8&next=/")

@@ -47,7 +47,8 @@ def sign_in_with_password(request: HttpRequest, *, upn: str, password: str | Sec
 
     Raises TooManyAttempts before anything is hashed, or SignInRefused.
     """
-    user = _verify_password(request, typed=upn, password=Secret.of(password), now=now)
+    password = Secret.of(password)
+    user = _verify_password(request, typed=upn, password=password, now=now)
     backend: str = user.backend
     if not second_factor_kinds(user):
         _guard_alone(request, user, now=now)
@@ -81,7 +82,8 @@ def verify_password_alone(request: HttpRequest, *, username: str, password: str 
     Raises TooManyAttempts before anything is hashed, or SignInRefused. A user with a second factor is refused like a
     wrong password, and counted like one: neither answer nor count tells that the password was right.
     """
-    return _verify_password(request, typed=username, password=Secret.of(password), now=now, alone=True)
+    password = Secret.of(password)
+    return _verify_password(request, typed=username, password=password, now=now, alone=True)
 
 
 @sensitive_variables()

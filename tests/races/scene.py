@@ -11,6 +11,7 @@ from http.cookies import SimpleCookie
 from threading import Barrier, Event
 from typing import Any
 
+import django
 from django.contrib.auth import get_user_model
 from django.test import Client, override_settings
 from django.utils import timezone
@@ -32,9 +33,10 @@ from ..oidc.conftest import CLIENT_SECRET, PASSWORD, REDIRECT_URI, REGISTRATION_
 
 SIGN_IN, PASS_PAGE = "/account/sign-in/", "/account/sign-in/pass/"
 
-CHEAP = {
+NO_MAIL = "django.core.mail.backends.dummy.EmailBackend"
+CHEAP: dict[str, Any] = {
     "TAP_PROVIDER_PASSCODE_HASHER": "tests.conftest.CountingHasher",
-    "EMAIL_BACKEND": "django.core.mail.backends.dummy.EmailBackend",
+    **({"MAILERS": {"default": {"BACKEND": NO_MAIL}}} if django.VERSION >= (6, 1) else {"EMAIL_BACKEND": NO_MAIL}),
 }
 """Settings of every race: what is raced for is the database, not the processor."""
 

@@ -62,11 +62,11 @@ class DeviceAuthorizationView(OAuthEndpointMixin, ToolkitDeviceAuthorizationView
         return response
 
     def _refuse_unless_allowed(self, request: HttpRequest) -> None:
-        client = get_application_model().objects.get(client_id=request.POST["client_id"])
-        if not client.allows_grant_type(client.GRANT_DEVICE_CODE):
-            raise UnauthorizedClientError
         core, address = self.get_oauthlib_core(), request.build_absolute_uri()
         asked = Request(address, "POST", urlencode(core.extract_body(request)), core.extract_headers(request))
+        client = get_application_model().objects.get(client_id=asked.client_id)
+        if not client.allows_grant_type(client.GRANT_DEVICE_CODE):
+            raise UnauthorizedClientError
         validator = core.server.request_validator
         asked.client = client
         scopes = scope_to_list(asked.scope) or validator.get_default_scopes(client.client_id, asked)
