@@ -30,6 +30,7 @@ from .sign_in import (
     is_unsettled,
     note_seen,
     note_session_key,
+    save_unless_ended,
     serving,
     settle_session,
     sign_in_of_session,
@@ -77,6 +78,7 @@ class SignInMiddleware:
     def _look_up_users_later(self, request: HttpRequest) -> None:
         request.user = SimpleLazyObject(partial(_live_user, request, request.user))  # type: ignore[assignment]
         _look_before_flushing(request)
+        save_unless_ended(request)
         request.auser = partial(_alive_user, request, request.auser)
 
     def process_view(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator
+from contextvars import Context
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +91,22 @@ def end_in_vain(request: HttpRequest) -> HttpResponse:
     return HttpResponse("ok")
 
 
+def be_overtaken(request: HttpRequest) -> HttpResponse:
+    """Write to the session, whose sign-in another request has ended after this one had looked at it."""
+    sign_in = SignIn.objects.get(pk=request.session[SESSION_KEY])
+    elsewhere = Context()
+    elsewhere.run(partial(end_sign_in, sign_in, reason=Reason.SIGNED_OUT, now=timezone.now()))
+    request.session["basket"] = ["apples"]
+    return HttpResponse("ok")
+
+
+def lose_session(request: HttpRequest) -> HttpResponse:
+    """Write to a session that other code has deleted: the sign-in goes on."""
+    request.session["basket"] = ["apples"]
+    new_session().delete(request.session.session_key)
+    return HttpResponse("ok")
+
+
 urlpatterns = [
     path("test/rotate/", rotate),
     path("test/arotate/", arotate),
@@ -96,6 +114,8 @@ urlpatterns = [
     path("test/end-here/rotate/", end_here_and_rotate),
     path("test/delete-oneself/", delete_oneself),
     path("test/end-in-vain/", end_in_vain),
+    path("test/be-overtaken/", be_overtaken),
+    path("test/lose-session/", lose_session),
     path("", include("example_project.urls")),
 ]
 
@@ -335,6 +355,34 @@ def test_end__of_ones_own_does_not_disturb_the_request(
     assert (response.status_code, response.content) == (200, b"ok")
     assert not is_stored(before)
     assert key_of(browser) == ""  # the browser is told to forget it
+
+
+def test_end__by_another_request_leaves_this_one_its_answer(
+    engine: str, sign_in_by_password: Callable[[], Client]
+) -> None:
+    """Django would answer 400: the session was deleted before the request completed."""
+    browser = sign_in_by_password()
+    before = key_of(browser)
+    response = browser.get("/test/be-overtaken/")
+    assert (response.status_code, response.content) == (200, b"ok")
+    assert not is_stored(before)
+    assert notice_of(browser) == "session_ended"
+
+
+def test_end__by_another_request_leaves_a_holder_their_answer(
+    engine: str, issue: Any, robin: Any, sign_in_with_pass: Any
+) -> None:
+    holder = Client()
+    sign_in_with_pass(robin.upn, issue(robin).passcode, holder)
+    before = key_of(holder)
+    assert holder.get("/test/be-overtaken/").content == b"ok"
+    assert not is_stored(before)
+
+
+def test_session__deleted_by_other_code_is_not_passed_over(
+    engine: str, sign_in_by_password: Callable[[], Client]
+) -> None:
+    assert sign_in_by_password().get("/test/lose-session/").status_code == 400
 
 
 def test_end__of_ones_own_in_a_request_that_fails(engine: str, sign_in_by_password: Callable[[], Client]) -> None:

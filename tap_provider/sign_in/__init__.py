@@ -27,6 +27,7 @@ from .django_login import has_just_logged_in, request_of, session_hash, session_
 from .django_session import (
     delete_left_sessions,
     is_unsettled,
+    save_unless_ended,
     serving,
     settle_session,
     sign_in_being_served,
@@ -92,6 +93,7 @@ __all__ = [
     "replace_sign_in",
     "request_of",
     "rotate_session",
+    "save_unless_ended",
     "serving",
     "session_hash",
     "session_of",

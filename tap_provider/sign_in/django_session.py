@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings as django_settings
 from django.contrib.auth import SESSION_KEY as DJANGO_SESSION_KEY
+from django.contrib.sessions.backends.base import UpdateError
 from django.db import router, transaction
 
 from ..models import SignIn
@@ -87,6 +88,25 @@ def settle_session(request: HttpRequest) -> None:
     # One that names no user is worth nothing to anybody, and may have begun to sign somebody in anew.
     if has_ended or (not note_session_key(request.session, sign_in) and DJANGO_SESSION_KEY in request.session):
         request.session.flush()
+
+
+def save_unless_ended(request: HttpRequest) -> None:
+    """Let `request.session.save()` pass over a session that was deleted because its sign-in ended in another request.
+
+    Django answers such a request with 400 Bad Request. Its response is what it would have been a moment before the end;
+    the browser's next request finds no session, and a page of ours says why the sign-in ended.
+    """
+    save = request.session.save
+
+    def save_or_pass_over(must_create: bool = False) -> None:
+        try:
+            save(must_create=must_create)
+        except UpdateError:
+            sign_in = sign_in_of_session(request)
+            if sign_in is None or SignIn.objects.not_ended().filter(pk=sign_in.pk).exists():
+                raise
+
+    request.session.save = save_or_pass_over  # type: ignore[method-assign]
 
 
 def delete_left_sessions(*, now: datetime) -> int:

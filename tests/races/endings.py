@@ -332,7 +332,7 @@ def ending_of_the_pass(scene: Scene, *, by: str) -> None:
         there = browser()
         response = there.post("/account/sign-in/pass/", {"upn": scene.kim.upn, "passcode": issued.passcode.reveal()})
         if response.status_code == 302:
-            opened.append(id_of(there))
+            opened.append(id_of_session(there))  # None if the ending has deleted the session already
             return by != "overtake"  # which ends what there is, and not the pass
         scene.expect(response.status_code in {200, 429}, f"a redemption was answered {told(response)}")
         return False
