@@ -71,7 +71,6 @@ def current(request: HttpRequest, *, now: datetime) -> SignIn | None:
     if sign_in is None or not sign_in.is_registration_only:
         return None
     if is_live(sign_in, now=now):
-        renew_stamp(sign_in)  # after the secret key was changed
         return sign_in
     request.session.flush()
     return None
@@ -80,7 +79,9 @@ def current(request: HttpRequest, *, now: datetime) -> SignIn | None:
 def is_live(sign_in: SignIn, *, now: datetime) -> bool:
     """Tell whether a sign-in of either kind still lives; one that turns out to have died is ended, and told of."""
     reason = why_over(sign_in, now=now)
-    if reason is not None and sign_in.ended_at is None:
+    if reason is None:
+        renew_stamp(sign_in)  # after the secret key was changed
+    elif sign_in.ended_at is None:
         end_sign_in(sign_in, reason=reason, now=now)
     return reason is None
 
@@ -97,10 +98,10 @@ def why_over(sign_in: SignIn, *, now: datetime) -> SignIn.EndedReason | None:
         return reasons.DEADLINE
     if not sign_in.user.is_active:
         return reasons.USER_DEACTIVATED
-    if not sign_in.is_registration_only:
-        return None  # Django's session hash tells of a changed password
     if not has_same_password(sign_in):
         return reasons.PASSWORD_CHANGED
+    if not sign_in.is_registration_only:
+        return None
     if sign_in.pass_is_usable_once is None:  # the pass is gone, by whatever means
         return reasons.PASS_REVOKED
     if not allows_sign_in(sign_in):

@@ -7,12 +7,13 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from django.contrib.auth import authenticate, get_user_model
+from django.contrib.auth import authenticate, get_user_model, update_session_auth_hash
 from django.contrib.auth import views as auth_views
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.tokens import default_token_generator
 from django.core.management import call_command
 from django.db import connection
+from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import include, path
@@ -38,8 +39,28 @@ pytestmark = [
     pytest.mark.usefixtures("hasher"),
 ]
 
+
+def change_by_hash(request: HttpRequest) -> HttpResponse:
+    """Change the password as code does that has the hash alone, and keep the session as Django documents."""
+    user: Any = request.user
+    user.password = make_password(NEW)
+    user.save()
+    update_session_auth_hash(request, user)
+    return HttpResponse("ok")
+
+
+def forget_the_session(request: HttpRequest) -> HttpResponse:
+    """Change the password without `update_session_auth_hash()`: Django ends the session at its next request."""
+    user: Any = request.user
+    user.set_password(NEW)
+    user.save()
+    return HttpResponse("ok")
+
+
 urlpatterns = [
     path("test/reset/<uidb64>/<token>/", auth_views.PasswordResetConfirmView.as_view(success_url="/done/")),
+    path("test/change-by-hash/", change_by_hash),
+    path("test/forget-the-session/", forget_the_session),
     path("test/change/", auth_views.PasswordChangeView.as_view(success_url="/done/")),
     path("", include("example_project.urls")),
 ]
@@ -75,6 +96,11 @@ def full(robin: Any) -> Client:
 
 def sign_in_of(browser: Client) -> SignIn:
     return SignIn.objects.get(pk=browser.session[SESSION_KEY])
+
+
+def lives(sign_in: SignIn) -> bool:
+    found = find_sign_in(sign_in.pk)
+    return found is not None and is_live(found, now=timezone.now())
 
 
 def reset(user: Any, browser: Client) -> None:
@@ -191,13 +217,12 @@ def by_a_statement(user: Any, admin: Any, monkeypatch: Any) -> None:
 def test_change__that_is_not_seen_ends_them_when_they_are_used_next(
     holder: Client, full: Client, robin: Any, admin: Any, monkeypatch: Any, change: Callable[..., None]
 ) -> None:
-    by_pass = sign_in_of(holder)
+    before = [sign_in_of(holder), sign_in_of(full)]
     change(robin, admin, monkeypatch)
-    found = find_sign_in(by_pass.pk)
-    assert found is not None
-    assert not is_live(found, now=timezone.now())  # asked by any endpoint: what relying parties hold is dead with it
-    by_pass.refresh_from_db()
-    assert by_pass.ended_reason == Reason.PASSWORD_CHANGED
+    for sign_in in before:
+        assert not lives(sign_in)  # asked by any endpoint: what relying parties hold is dead with it
+        sign_in.refresh_from_db()
+        assert sign_in.ended_reason == Reason.PASSWORD_CHANGED
     assert holder.get(SECURITY_INFO)["Location"].endswith("notice=ended")
     assert full.get("/members/").status_code == 302
 
@@ -272,6 +297,32 @@ def test_reset__by_the_holder_of_a_pass_in_the_same_browser_leaves_them_there(ho
     assert holder.get(SECURITY_INFO).status_code == 200
 
 
+@pytest.mark.parametrize("engine", ["db", "cache", "signed_cookies"])
+@pytest.mark.parametrize("url", ["/test/change/", "/test/change-by-hash/"])
+def test_change__in_a_full_session_that_django_keeps(robin: Any, settings: Any, engine: str, url: str) -> None:
+    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
+    browser = Client()
+    browser.force_login(robin, backend=MODEL_BACKEND)
+    sign_in = sign_in_of(browser)
+    response = browser.post(url, {"old_password": OLD, "new_password1": NEW, "new_password2": NEW})
+    assert response.status_code in {200, 302}
+    assert lives(sign_in)  # before the browser comes back: the tokens of a relying party go on
+    assert browser.get("/members/").status_code == 200
+    assert lives(sign_in)
+
+
+@pytest.mark.parametrize("engine", ["db", "cache", "signed_cookies"])
+def test_change__in_a_full_session_that_django_does_not_keep(robin: Any, settings: Any, engine: str) -> None:
+    """The session is dead, and so are its tokens, though its browser does not come back."""
+    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
+    browser = Client()
+    browser.force_login(robin, backend=MODEL_BACKEND)
+    sign_in = sign_in_of(browser)
+    browser.post("/test/forget-the-session/")
+    assert not lives(sign_in)
+    assert browser.get("/members/").status_code == 302
+
+
 def test_change__of_another_users_password_ends_nothing_of_ones_own(holder: Client, make_user: Any) -> None:
     reset(make_user("quinn", password=OLD), holder)
     assert holder.get(SECURITY_INFO).status_code == 200
@@ -309,12 +360,28 @@ def test_save__of_anything_else_ends_nothing_and_costs_nothing(holder: Client, r
     assert holder.get(SECURITY_INFO).status_code == 200
 
 
+def test_secret_key__that_is_changed_with_a_fallback_ends_no_full_sign_in(full: Client, settings: Any) -> None:
+    """Nor once the fallback is thrown away, if the sign-in was used until then: by its browser, or by tokens alone."""
+    sign_in, old, new = sign_in_of(full), settings.SECRET_KEY, "another-" + "y" * 40
+    settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [old], new
+    assert lives(sign_in)
+    settings.SECRET_KEY_FALLBACKS = []
+    assert lives(sign_in)
+
+
 def test_secret_key__that_is_changed_with_a_fallback_ends_nothing(holder: Client, settings: Any) -> None:
     old, new = settings.SECRET_KEY, "another-" + "y" * 40
     settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [old], new
     assert holder.get(SECURITY_INFO).status_code == 200
     sign_in = SignIn.objects.select_related("user").get(ended_at=None)
     assert sign_in.password_stamp == password_stamp(sign_in.user)  # so that the old key may be thrown away
+
+
+def test_stamp__costs_a_full_session_no_statement(full: Client) -> None:
+    full.get("/members/")
+    with CaptureQueriesContext(connection) as queries:
+        full.get("/members/")
+    assert [query["sql"] for query in queries if query["sql"].startswith("UPDATE")] == []
 
 
 def test_stamp__of_before_the_upgrade_is_made_at_the_next_request(holder: Client, robin: Any) -> None:
@@ -326,7 +393,3 @@ def test_stamp__of_before_the_upgrade_is_made_at_the_next_request(holder: Client
 
 def test_stamp__a_user_model_without_a_session_hash_has_none() -> None:
     assert password_stamp(object()) == ""
-
-
-def test_stamp__of_a_full_sign_in_is_not_made(full: Client) -> None:
-    assert sign_in_of(full).password_stamp == ""

@@ -224,9 +224,8 @@ def end_with_change(sign_in: SignIn, *, kind: MethodKind, now: datetime) -> int:
     """
     if not kind.ends_sessions:
         return 0
-    if sign_in.is_registration_only:
-        sign_in.user.refresh_from_db(fields=["password"])
-        renew_stamp(sign_in)
+    sign_in.user.refresh_from_db(fields=["password"])
+    renew_stamp(sign_in)
     user, reason = sign_in.user, SignIn.EndedReason.PASSWORD_CHANGED
     ended = end_sign_ins(sign_ins_of_other_sessions(sign_in).select_related("user"), reason=reason, now=now, actor=user)
     unrecorded_ending.send(sender=SignIn, user=user, now=now)

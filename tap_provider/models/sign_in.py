@@ -95,7 +95,7 @@ class SignIn(models.Model):
     # Under which key its Django session is stored (`sign_in.session_key`); empty where that is the cookie itself.
     session_digest = models.CharField(max_length=64, blank=True, editable=False)
     sealed_session_key = models.TextField(blank=True, editable=False)  # until that session is deleted
-    # What the password was when a registration-only session began (`sign_in.password`); empty for a full one.
+    # What the password was when it began (`sign_in.password`); empty where the user model has no session hash.
     password_stamp = models.CharField(max_length=64, blank=True, editable=False)
 
     # What is left of the pass, where `sign_in.of_pass` asked for it: None if the pass is gone.

@@ -44,7 +44,7 @@ from .end import (
     unrecorded_ending,
 )
 from .hold import hold_sign_in, hold_user
-from .password import end_with_password, has_same_password, keep_with_rehash, renew_stamp
+from .password import end_with_password, has_same_password, keep_with_rehash
 from .seen import expiry_of, note_seen
 from .session import (
     SESSION_KEY,
@@ -59,6 +59,7 @@ from .session import (
 )
 from .session_key import can_rotate, note_session_key
 from .session_store import new_session
+from .stamp import renew_stamp
 
 __all__ = [
     "SESSION_KEY",

@@ -62,7 +62,7 @@ def begin_sign_in(
         last_seen_at=now,
         session_expires_at=session_expires_at,
         pass_id=pass_id,
-        password_stamp="" if pass_id is None else password_stamp(user),
+        password_stamp=password_stamp(user),
         address=client.address,
         user_agent=client.user_agent,
     )

@@ -22,6 +22,7 @@ from ..models import SignIn
 from .session import SESSION_KEY, sign_in_of_session
 from .session_key import can_rotate, digests_of, note_session_key, unseal
 from .session_store import delete_sessions, new_session
+from .stamp import is_stamp_outdated, take_stamp_of_session
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -70,14 +71,26 @@ def delete_sessions_after_commit(ended: Collection[SignIn]) -> None:
 
 
 def is_unsettled(request: HttpRequest, *, brought_session_key: str | None) -> bool:
-    """Tell whether this request has ended its own sign-in, or given its session another key. No query."""
-    return hasattr(request, "_tap_ended_here") or (
-        _may_carry(request) and request.session.session_key != brought_session_key
+    """Return True if this request ended its own sign-in, or gave its session another key or password. No query."""
+    if hasattr(request, "_tap_ended_here"):
+        return True
+    return _may_carry(request) and (
+        request.session.session_key != brought_session_key or _has_another_password(request)
+    )
+
+
+def _has_another_password(request: HttpRequest) -> bool:
+    sign_in: SignIn | None = getattr(request, "_tap_sign_in", None)
+    return (
+        sign_in is not None
+        and hasattr(request.session, "_session_cache")
+        and (request.session.get(SESSION_KEY) == str(sign_in.pk))
+        and is_stamp_outdated(request.session, sign_in)
     )
 
 
 def settle_session(request: HttpRequest) -> None:
-    """After the view: note the session's new key, or flush it if the sign-in that it carries has ended.
+    """After the view: note the session's new key and password, or flush it if the sign-in that it carries has ended.
 
     Flushed, not merely deleted: Django refuses to save a session that has gone, and the response would fail.
     """
@@ -88,6 +101,8 @@ def settle_session(request: HttpRequest) -> None:
     # One that names no user is worth nothing to anybody, and may have begun to sign somebody in anew.
     if has_ended or (not note_session_key(request.session, sign_in) and DJANGO_SESSION_KEY in request.session):
         request.session.flush()
+    elif not sign_in.is_registration_only:
+        take_stamp_of_session(request.session, sign_in)
 
 
 def save_unless_ended(request: HttpRequest) -> None:

@@ -1,8 +1,8 @@
 """Sign-ins end when their user's password changes, by whatever code it is changed.
 
-Django ends full sessions by the session hash, at their next request. A registration-only session has no such hash: its
-sign-in keeps a stamp of what the password was. Where a password is set by `set_password()` and `save()`, as by all of
-Django's own forms and commands, the sign-ins end at once, with their tokens.
+Django ends full sessions by the session hash, at their next request. Tokens never meet the session, and a
+registration-only session has no such hash: each sign-in keeps a stamp of what the password was. Where a password is set
+by `set_password()` and `save()`, as by all of Django's own forms and commands, the sign-ins end at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..models import SignIn
 from .django_session import sign_in_being_served
 from .end import end_sign_ins, unrecorded_ending
 from .hold import hold_user
-from .stamp import password_stamp, stamp_of
+from .stamp import password_stamp, renew_stamp, stamp_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -39,14 +39,6 @@ def has_same_password(sign_in: SignIn) -> bool:
     return any(constant_time_compare(sign_in.password_stamp, stamp) for stamp in stamps)
 
 
-def renew_stamp(sign_in: SignIn) -> None:
-    """Stamp a registration-only sign-in with what its user's password is now; one statement if that is news."""
-    stamp = password_stamp(sign_in.user)
-    if sign_in.password_stamp != stamp:
-        sign_in.password_stamp = stamp
-        SignIn.objects.filter(pk=sign_in.pk).update(password_stamp=stamp)
-
-
 def end_with_password(
     sender: type[Any],
     instance: Any,
@@ -58,8 +50,8 @@ def end_with_password(
     """Receive `post_save` of a user: whose password has been set has no other sign-ins than the one it was set in.
 
     `set_password()` leaves a mark on the user until `save()` is through, so that this costs no query at any other save.
-    What is not seen here (a hash that was assigned, a password that was made unusable) ends sessions when they are
-    used next: full ones by Django's session hash, registration-only ones by their stamp.
+    What is not seen here (a hash that was assigned, a password that was made unusable) ends sign-ins when their session
+    or tokens are used next.
     """
     is_set = getattr(instance, "_password", None) is not None and (update_fields is None or "password" in update_fields)
     if created or raw or not is_set:
@@ -70,9 +62,8 @@ def end_with_password(
         others = SignIn.objects.not_ended().filter(user=instance).select_related("user")
         if here is not None and here.user_id == instance.pk:
             others = others.exclude(pk=here.pk)
-            if here.is_registration_only:
-                here.user = instance
-                renew_stamp(here)
+            here.user = instance
+            renew_stamp(here)
         end_sign_ins(others, reason=SignIn.EndedReason.PASSWORD_CHANGED, now=now)
         unrecorded_ending.send(sender=SignIn, user=instance, now=now)
 

@@ -1,9 +1,16 @@
-"""The stamp of a password: what a registration-only sign-in keeps, to see that it has been changed."""
+"""The stamp of a password: what a sign-in keeps, to see that the password has been changed."""
 
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.auth import HASH_SESSION_KEY
+
+from ..models import SignIn
+
+if TYPE_CHECKING:
+    from django.contrib.sessions.backends.base import SessionBase
 
 
 def password_stamp(user: Any) -> str:
@@ -18,3 +25,31 @@ def password_stamp(user: Any) -> str:
 def stamp_of(session_hash: str) -> str:
     """Return the stamp of a session hash."""
     return sha256(session_hash.encode()).hexdigest()
+
+
+def renew_stamp(sign_in: SignIn) -> None:
+    """Stamp a sign-in with the password that its user has now; one statement if the stamp differs."""
+    _stamp(sign_in, password_stamp(sign_in.user))
+
+
+def is_stamp_outdated(session: SessionBase, sign_in: SignIn) -> bool:
+    """Return True if the session of a full sign-in has another session hash than its sign-in is stamped with.
+
+    Django's `update_session_auth_hash()` has put it there, or the password was set in this session by code that did not
+    call it.
+    """
+    kept: str = session.get(HASH_SESSION_KEY, "")
+    return bool(kept) and sign_in.password_stamp != stamp_of(kept)
+
+
+def take_stamp_of_session(session: SessionBase, sign_in: SignIn) -> None:
+    """Stamp a full sign-in with the session hash of its session: the two end together."""
+    if is_stamp_outdated(session, sign_in):
+        _stamp(sign_in, stamp_of(session[HASH_SESSION_KEY]))
+
+
+def _stamp(sign_in: SignIn, stamp: str) -> None:
+    if sign_in.password_stamp != stamp:
+        # Unless it was stamped anew meanwhile, by a request that knows of a later password.
+        SignIn.objects.filter(pk=sign_in.pk, password_stamp=sign_in.password_stamp).update(password_stamp=stamp)
+        sign_in.password_stamp = stamp

@@ -25,6 +25,8 @@ from tap_provider.policy import change_policy
 from tap_provider.sign_in import SESSION_KEY, find_sign_in
 from tap_provider.sign_in import Client as WhereFrom
 
+from ..softauthn import SoftAuthenticator, sign_in_with_passkey
+
 ADD = "/account/security-info/add/password/"
 
 pytestmark = pytest.mark.usefixtures("hasher")  # a cheap one
@@ -115,12 +117,13 @@ def test_register__does_not_satisfy_a_policy_that_requires_registration(
 
 
 def test_register__a_full_session_does_not_change_a_password_without_the_old_one(
-    passkey_client: Client, robin: Any
+    passkey: SoftAuthenticator, robin: Any
 ) -> None:
     robin.password = make_password("robins-password")
     robin.save()
-    session = passkey_client.session  # stay signed in, as after Django's own change of password
-    session["_auth_user_hash"] = robin.get_session_auth_hash()
+    passkey_client = Client()
+    assert sign_in_with_passkey(passkey_client, passkey).status_code == 200
+    session = passkey_client.session
     session[PENDING_KEY] = True
     session.save()
     assert passkey_client.get("/account/security-info/").status_code == 200

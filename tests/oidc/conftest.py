@@ -375,6 +375,7 @@ ENDS_OF_FULL_SESSION = (
     "ended_by_an_administrator",
     "user_deactivated",
     "password_set",
+    "password_changed_past_us",
     "deadline_passed",
 )
 

@@ -41,6 +41,7 @@ from tap_provider.oidc.contexts import (
 from tap_provider.oidc.models import CodeContext, TokenContext
 from tap_provider.policy import change_policy
 from tap_provider.sign_in import end_sign_in
+from tap_provider.sign_in.stamp import password_stamp
 from tap_provider.sign_out import open_sign_ins
 
 from ..conftest import DAY, HOUR, MINUTE, NOW
@@ -56,6 +57,7 @@ def make_sign_in(db: None) -> Callable[..., SignIn]:
             "level": Level.SINGLE_FACTOR,
             "authenticated_at": NOW,
             "created_at": NOW,
+            "password_stamp": password_stamp(user),
             **fields,
         }
         return SignIn.objects.create(user=user, **fields)

@@ -93,7 +93,8 @@ def passkey_of(scene: Scene) -> SoftAuthenticator:
     scene.policy()
     there, authenticator = browser(), SoftAuthenticator()
     there.post(PASS_PAGE, {"upn": scene.kim.upn, "passcode": scene.issue(scene.kim).passcode.reveal()})
-    assert register_passkey(there, authenticator).status_code == 200
+    registered = register_passkey(there, authenticator)
+    assert registered.status_code == 200, told(registered)
     return authenticator
 
 
