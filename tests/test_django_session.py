@@ -548,8 +548,9 @@ def test_sweep__looks_back_no_longer_than_a_session_lasts(robin: Any, sign_in_by
     assert is_stored(key_of(browser))
 
 
+@pytest.mark.parametrize("is_secret_key_changed", [False, True])
 def test_sweep__spares_a_session_that_another_sign_in_has_taken_over(
-    engine: str, sign_in_by_password: Callable[[], Client]
+    engine: str, sign_in_by_password: Callable[[], Client], settings: Any, is_secret_key_changed: bool
 ) -> None:
     """A site's code may put another user into a session without another key."""
     browser, now = sign_in_by_password(), timezone.now()
@@ -563,6 +564,9 @@ def test_sweep__spares_a_session_that_another_sign_in_has_taken_over(
         session_digest=living.session_digest,
         sealed_session_key=living.sealed_session_key,
     )
+    if is_secret_key_changed:  # the living one is noted under the new key
+        settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "another-" + "y" * 40
+        assert browser.get("/members/").status_code == 200
     assert delete_left_sessions(now=now) == 1
     assert browser.get("/members/").status_code == 200
 

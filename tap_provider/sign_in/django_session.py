@@ -155,19 +155,16 @@ def _may_carry(request: HttpRequest) -> bool:
     return request.session.session_key is not None or hasattr(request.session, "_session_cache")
 
 
-_Noted = dict["UUID", tuple[str, str]]
+_Noted = dict["UUID", str]
 
 
 def _in_parts(sign_in_ids: list[UUID]) -> Iterator[_Noted]:
-    """Yield digest and sealed key of these sign-ins, some at a time, of those that have any."""
+    """Yield the sealed keys of these sign-ins, some at a time, of those that have one."""
     for start in range(0, len(sign_in_ids), AT_ONCE):
         some = SignIn.objects.filter(pk__in=sign_in_ids[start : start + AT_ONCE]).exclude(sealed_session_key="")
-        noted = {pk: (digest, sealed) for pk, *(digest, sealed) in some.values_list("pk", *_COLUMNS)}
+        noted = dict(some.values_list("pk", "sealed_session_key"))
         if noted:
             yield noted
-
-
-_COLUMNS = ("session_digest", "sealed_session_key")
 
 
 def _delete(noted: _Noted) -> int:
@@ -184,11 +181,12 @@ def _delete(noted: _Noted) -> int:
 
 
 def _delete_or_raise(noted: _Noted) -> int:
-    digests = {digest for digest, _sealed in noted.values()}
+    keys = [key for key in map(unseal, noted.values()) if key is not None]
+    by_digest = {digest: key for key in keys for digest in digests_of(key)}
     # A session that was signed in to again under the same key belongs to that sign-in.
-    held = set(SignIn.objects.not_ended().filter(session_digest__in=digests).values_list("session_digest", flat=True))
-    keys = [unseal(sealed) for digest, sealed in noted.values() if digest not in held]
-    errors = delete_sessions([key for key in keys if key is not None])
+    held = SignIn.objects.not_ended().filter(session_digest__in=list(by_digest))
+    kept = {by_digest[digest] for digest in held.values_list("session_digest", flat=True)}
+    errors = delete_sessions([key for key in keys if key not in kept])
     if errors:
         _log_left(len(errors), errors[0])
         return 0
