@@ -44,6 +44,7 @@ from ..sign_in import (
 )
 from .kinds import UsedMethod, amr_of, keys_of, level_of
 from .login_page import login_is_elsewhere
+from .proof import forget_proof
 from .registry import are_registered, used_by_login
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ def _record_session_login(request: HttpRequest, user: Any) -> None:
     used: list[UsedMethod] | None = request.__dict__.pop("_tap_used_methods", None)
     if used is None:
         used = used_by_login(user)
+    forget_proof(user)
     authenticated_at, used = (None, []) if used is None else (now, used)
     told: dict[str, Any] = {
         "authenticated_at": authenticated_at,

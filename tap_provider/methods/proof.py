@@ -41,9 +41,10 @@ class Proof:
 def mark_proved(user: Any, *methods: Proved) -> Any:
     """Note on this user that the caller has just authenticated them, and by what; return the user.
 
-    Call it between the check and Django's `login()`, with the user object that `login()` gets. `methods` are slugs of
-    kinds ("password"), or a `UsedMethod` for something that is no kind of this site. None: the user has authenticated,
-    and nothing is known of how. Code that acts for a user without authenticating them does not call this.
+    Call it between the check and Django's `login()`, with the user object that `login()` gets; it counts for that login
+    alone. `methods` are slugs of kinds ("password"), or a `UsedMethod` for something that is no kind of this site.
+    None: the user has authenticated, and nothing is known of how. Code that acts for a user without authenticating them
+    does not call this.
     """
     setattr(user, MARK, Proof(user, methods))
     return user
@@ -53,6 +54,11 @@ def proof_of(user: Any) -> tuple[Proved, ...] | None:
     """Return what was proved of this user object, or None if nobody says that its user has authenticated."""
     proof: Proof | None = getattr(user, MARK, None)
     return None if proof is None else proof.of(user)
+
+
+def forget_proof(user: Any) -> None:
+    """Forget what was proved of this user object: it counts for one login, however long code keeps the object."""
+    vars(user).pop(MARK, None)
 
 
 class ProvingBackend:

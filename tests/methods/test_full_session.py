@@ -159,6 +159,16 @@ def test_record_login__a_backend_that_was_merely_named_proves_nothing(
     assert sign_in.signed_in_at is not None
 
 
+def test_record_login__a_proof_counts_for_one_login(make_request: Any, known: Any) -> None:
+    """Code keeps the object of a user who has authenticated, and later lets support staff act as that user."""
+    user = authenticate(username=known.username, password=PASSWORD)
+    theirs, staffs = make_request(), make_request()
+    login(theirs, user)
+    login(staffs, user)
+    methods = [SignIn.objects.get(pk=request.session[SESSION_KEY]).methods for request in (theirs, staffs)]
+    assert methods == [["password"], []]
+
+
 def test_record_login__that_proved_something_unknown_has_a_time_and_no_method(make_request: Any, robin: Any) -> None:
     request = make_request()
     login(request, mark_proved(robin), backend=f"{__name__}.LooserBackend")
