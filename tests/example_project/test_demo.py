@@ -124,6 +124,13 @@ def test_seed__twice_is_fine_and_every_secret_is_new() -> None:
 
 
 @pytest.mark.django_db
+def test_seed__says_until_when_the_passcode_works_in_words_of_people() -> None:
+    out = StringIO()
+    call_command("demo", "--seed-only", stdout=out)
+    assert re.search(r"passcode +\S+ +\(until \d{4}-\d\d-\d\d \d\d:\d\d UTC\)\n", out.getvalue())
+
+
+@pytest.mark.django_db
 def test_seed__twice_repairs_what_was_changed_meanwhile() -> None:
     upn = seed()["user"]["upn"]
     get_user_model()._default_manager.filter(upn=upn).update(is_active=False)

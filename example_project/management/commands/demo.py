@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -31,7 +31,7 @@ STORY = """
   1  The holder of a pass signs in and registers a passkey or an authenticator app
      {sign_in_with_pass_url}
      user name   {user[upn]}
-     passcode    {pass[passcode]}     (until {pass[expires_at]})
+     passcode    {pass[passcode]}     (until {until:%Y-%m-%d %H:%M %Z})
 
   2  A relying party, on an origin of its own, is told how strong that was
      {relying_party_url}
@@ -80,7 +80,8 @@ class Command(BaseCommand):
             )
         except TapError as refusal:
             raise CommandError(str(refusal.message)) from refusal
-        self.stdout.write(json.dumps(seeded, indent=2) if options["json"] else STORY.format(**seeded))
+        until = datetime.fromisoformat(seeded["pass"]["expires_at"])
+        self.stdout.write(json.dumps(seeded, indent=2) if options["json"] else STORY.format(**seeded, until=until))
         self.stdout.flush()
         if not options["seed_only"]:
             self._serve(addresses, seeded)
