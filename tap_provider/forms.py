@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from .exceptions import InvalidPolicy
 from .methods.changes import LONGEST_NAME
-from .methods.inputs import CodeInput, SecretField
+from .methods.inputs import CodeInput, SecretField, SecretInput
 from .models import TemporaryAccessPassPolicy
 from .policy import TARGETS, check_policy
 
@@ -47,7 +47,7 @@ class PasswordSignInForm(SignInForm):
     password = SecretField(
         label=_("Password"),
         strip=False,
-        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+        widget=SecretInput(attrs={"autocomplete": "current-password"}),
     )
 
 

@@ -15,11 +15,10 @@ from django.conf import settings as django_settings
 from django.utils.crypto import constant_time_compare, salted_hmac
 
 from .passcode import ALPHABET, GROUP
+from .secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from .secret import Secret
 
 HANDLE_BYTES = 16
 """128 bits: a handle cannot be guessed, whatever the number of attempts."""
@@ -48,15 +47,15 @@ def read_handle(text: str) -> UUID | None:
     return pass_id if any(matches) else None
 
 
-def first_group_of(pass_id: UUID) -> str:
+def first_group_of(pass_id: UUID) -> Secret:
     """Return the four symbols (20 bits) with which the passcode of this pass begins."""
     return _first_group(pass_id, django_settings.SECRET_KEY)
 
 
 def begins_like(passcode: Secret, pass_id: UUID) -> bool:
     """Return True if a folded passcode begins with the group of this pass. Takes the same time for any passcode."""
-    begun = passcode.reveal()[:GROUP].ljust(GROUP)
-    compared = [constant_time_compare(begun, _first_group(pass_id, key)) for key in _keys()]  # with every key
+    begun = Secret(passcode.reveal()[:GROUP].ljust(GROUP))
+    compared = [begun == _first_group(pass_id, key) for key in _keys()]  # in constant time, with every key
     return any(compared)
 
 
@@ -65,9 +64,9 @@ def _keys() -> Iterator[str | bytes]:
     yield from django_settings.SECRET_KEY_FALLBACKS
 
 
-def _first_group(pass_id: UUID, key: str | bytes) -> str:
+def _first_group(pass_id: UUID, key: str | bytes) -> Secret:
     digest = salted_hmac("tap_provider.first_group", pass_id.hex, secret=key, algorithm="sha256").digest()
-    return "".join(ALPHABET[byte % len(ALPHABET)] for byte in digest[:GROUP])  # 256 is a multiple of 32: no bias
+    return Secret("".join(ALPHABET[byte % len(ALPHABET)] for byte in digest[:GROUP]))  # 32 divides 256: no bias
 
 
 def _handle_digest(pass_id: UUID, key: str | bytes) -> bytes:

@@ -47,9 +47,10 @@ class PasscodeHasher(Argon2PasswordHasher):
     parallelism = 1
 
 
-def generate_passcode(length: int, *, begins: str = "") -> Secret:
+def generate_passcode(length: int, *, begins: Secret | None = None) -> Secret:
     """Return `length` symbols without separators: `begins`, and random ones after it."""
-    return Secret(begins + "".join(secrets.choice(ALPHABET) for _ in range(length - len(begins))))
+    begins = begins or Secret("")
+    return Secret(begins.reveal() + "".join(secrets.choice(ALPHABET) for _ in range(length - len(begins.reveal()))))
 
 
 def group_passcode(passcode: Secret) -> Secret:
@@ -59,17 +60,18 @@ def group_passcode(passcode: Secret) -> Secret:
 
 def fold_passcode(typed: str | Secret) -> Secret:
     """Return the symbols that were meant, or an empty secret if this cannot be a passcode at all."""
-    return Secret(_fold(Secret.of(typed).reveal()))
+    typed = Secret.of(typed)
+    if len(typed.reveal()) > LONGEST_TYPED:
+        return Secret("")
+    upper = Secret(unicodedata.normalize("NFKC", typed.reveal()).upper().translate(_LOOKALIKES))
+    folded = Secret("".join(filter(_is_symbol, upper.reveal())))
+    if not SHORTEST <= len(folded.reveal()) <= LONGEST or not set(folded.reveal()) <= set(ALPHABET):
+        return Secret("")
+    return folded
 
 
-def _fold(typed: str) -> str:
-    if len(typed) > LONGEST_TYPED:
-        return ""
-    folded = unicodedata.normalize("NFKC", typed).upper().translate(_LOOKALIKES)
-    symbols = "".join(c for c in folded if unicodedata.category(c) not in _SEPARATORS)
-    if not SHORTEST <= len(symbols) <= LONGEST or not set(symbols) <= set(ALPHABET):
-        return ""
-    return symbols
+def _is_symbol(character: str) -> bool:
+    return unicodedata.category(character) not in _SEPARATORS
 
 
 def hash_passcode(passcode: Secret, *, hasher: BasePasswordHasher) -> str:

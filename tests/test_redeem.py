@@ -66,7 +66,7 @@ def refusal(user: Any, passcode: str, **more: Any) -> RedemptionRefused:
 
 def near_miss(user: Any) -> str:
     """Return a wrong passcode that begins with the group of the user's pass."""
-    return first_group_of(held_by(user).pk) + "0000"
+    return first_group_of(held_by(user).pk).reveal() + "0000"
 
 
 def held_by(user: Any) -> TemporaryAccessPass:

@@ -8,12 +8,11 @@ from django.contrib.auth import get_user_model, update_session_auth_hash
 from django.contrib.auth.forms import SetPasswordForm
 from django.contrib.auth.password_validation import password_changed, validate_password
 from django.core.exceptions import ValidationError
-from django.forms import PasswordInput
 from django.utils.translation import gettext_lazy as _
 
 from ..exceptions import MethodNotVerified, RegistrationNotAllowed
 from ..sign_in import sign_in_of_user
-from .inputs import SecretField
+from .inputs import SecretField, SecretInput
 from .kinds import Factor, Method, MethodKind, RegistrationPage, UsedMethod
 
 if TYPE_CHECKING:
@@ -38,13 +37,13 @@ class NewPasswordForm(SetPasswordForm):  # type: ignore[type-arg]  # generic in 
     new_password1 = SecretField(
         label=SetPasswordForm.base_fields["new_password1"].label,
         strip=False,
-        widget=PasswordInput(attrs={"autocomplete": "new-password"}),
+        widget=SecretInput(attrs={"autocomplete": "new-password"}),
         help_text=SetPasswordForm.base_fields["new_password1"].help_text,
     )
     new_password2 = SecretField(
         label=SetPasswordForm.base_fields["new_password2"].label,
         strip=False,
-        widget=PasswordInput(attrs={"autocomplete": "new-password"}),
+        widget=SecretInput(attrs={"autocomplete": "new-password"}),
         help_text=SetPasswordForm.base_fields["new_password2"].help_text,
     )
 

@@ -55,8 +55,8 @@ FAILURES = ("throttling_failure_count", "throttling_failure_timestamp")
 class TotpField(SecretField):
     """Six digits, in whatever script they are typed: Japanese and Chinese keyboards have digits of their own."""
 
-    def to_python(self, value: Any) -> str:
-        return "".join(unicodedata.normalize("NFKC", str(super().to_python(value))[:64]).split())
+    def as_meant(self, typed: Secret) -> Secret:
+        return Secret("".join(unicodedata.normalize("NFKC", typed.reveal()[:64]).split()))
 
 
 class TotpForm(forms.Form):
