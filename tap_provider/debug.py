@@ -89,6 +89,15 @@ def _shown(name: str, value: Any) -> Any:
         return _Shown(f"Error in formatting: {type(error).__name__}")
 
 
+def _as_shown(request: HttpRequest) -> HttpRequest:
+    # The template shows its path, and is itself logged with its request's repr wherever it misses a variable.
+    shown = copy(request)
+    shown.path, shown.path_info = scrub_text(request.path), scrub_text(request.path_info)  # a user code is part of one
+    query = scrub_text("?" + request.META.get("QUERY_STRING", ""))[1:]
+    shown.META = {**request.META, "QUERY_STRING": query}
+    return shown
+
+
 class ExceptionReporter(DjangoExceptionReporter):
     """Django's reporter, with the query, the address and the exception's own words masked as well."""
 
@@ -102,8 +111,7 @@ class ExceptionReporter(DjangoExceptionReporter):
     def get_traceback_data(self) -> dict[str, Any]:
         data = super().get_traceback_data()
         if self.request is not None:
-            data["request"] = copy(self.request)
-            data["request"].path_info = scrub_text(self.request.path_info)  # a user code is part of a path
+            data["request"] = _as_shown(self.request)
             data["request_GET_items"] = self.filter.get_query_parameters(self.request).items()
             data["request_insecure_uri"] = scrub_text(str(data.get("request_insecure_uri", "")))
         for name in ("exception_value", "exception_notes"):

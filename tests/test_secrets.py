@@ -401,7 +401,6 @@ def recorded(*, every_function: bool) -> Iterator[tuple[io.StringIO, io.StringIO
     """
     said, variables = io.StringIO(), io.StringIO()
     handlers: list[logging.Handler] = [logging.StreamHandler(said), AdminEmailHandler(include_html=True)]
-    handlers[0].addFilter(lambda record: not is_of_a_report(record))
     handlers[1].setLevel(logging.ERROR)
     levels = {name: logging.getLogger(name).level for name in ("", "django", "django.request", "django.template")}
     for name in levels:
@@ -435,11 +434,6 @@ def recorded(*, every_function: bool) -> Iterator[tuple[io.StringIO, io.StringIO
         root.handlers, of_django.handlers = kept
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
-
-
-def is_of_a_report(record: logging.LogRecord) -> bool:
-    # Django's template of a report misses variables too, and each time the whole report is logged: it is in the mail.
-    return record.name == "django.template" and isinstance(record.args, tuple) and record.args[1] == "unknown"
 
 
 def safe_repr(value: Any) -> str:
