@@ -94,7 +94,7 @@ def _verify_password(request: HttpRequest, *, typed: str, password: Secret, now:
 
     `alone`: nothing follows the password. The caller is then a client of OAuth's, which sends a user name and no UPN.
     """
-    named, name = _whom(typed), clean_upn(typed) or typed[:256]
+    named, name = _whom(typed, by_user_name_first=alone), clean_upn(typed) or typed[:256]
     attempt = count_attempt(purpose="password", upn=name, address=Client.of(request).address, now=now)
     at_account = _count_at_account(named, typed=name, now=now)
     # A text that cannot be a name is tried as one that no user has, which costs the same and no database refuses. An
@@ -124,15 +124,18 @@ def _is_by_token(backend: str) -> bool:
     return any(f"{known.__module__}.{known.__qualname__}" == TOKEN_BACKEND for known in classes)
 
 
-def _whom(typed: str) -> Any | None:
-    """Return the user whom Django would find by this text, as UPN or else as user name. Two queries, whoever it is."""
+def _whom(typed: str, *, by_user_name_first: bool) -> Any | None:
+    """Return the user whom Django would find by this text, as UPN or else as user name. Two queries, whoever it is.
+
+    One user's UPN may be another one's user name: the guess counts against the user whose password is tried.
+    """
     by_upn = by_user_name = None
     with suppress(AmbiguousUpn):
         by_upn = find_user(typed)
     users: Any = get_user_model()._default_manager
     with suppress(ObjectDoesNotExist, MultipleObjectsReturned):
         by_user_name = users.get_by_natural_key(clean_upn(typed) or NOBODY)
-    return by_upn or by_user_name
+    return (by_user_name or by_upn) if by_user_name_first else (by_upn or by_user_name)
 
 
 def _count_at_account(named: Any | None, *, typed: str, now: datetime) -> Attempt | None:

@@ -87,6 +87,17 @@ def test_verify_password_alone__shares_the_counters_of_the_page(kim: Any, make_r
     assert verify_password_alone(make_request(), username=kim.username, password=PASSWORD, now=NOW + HOUR) == kim
 
 
+def test_verify_password_alone__counts_at_the_user_whose_password_is_tried(
+    kim: Any, make_user: Any, make_request: Any
+) -> None:
+    """Another user's UPN reads like Kim's user name: the guesses are Kim's all the same."""
+    make_user("mallory", upn=kim.username)
+    for number in range(10):
+        refusal(make_request(), kim.username, f"guess {number}")
+    with pytest.raises((SignInRefused, TooManyAttempts)):
+        sign_in_with_password(make_request(), upn=kim.upn, password=PASSWORD, now=NOW)
+
+
 def test_verify_password_alone__successes_are_no_guesses(kim: Any, make_request: Any) -> None:
     for _ in range(12):
         assert verify_password_alone(make_request(), username=kim.username, password=PASSWORD, now=NOW)
