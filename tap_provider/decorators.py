@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from django.conf import settings as django_settings
+from django.core.exceptions import BadRequest
 from django.utils.cache import add_never_cache_headers, patch_cache_control
 from django.utils.http import url_has_allowed_host_and_scheme
 
@@ -36,6 +37,8 @@ def page(view: ViewT) -> ViewT:
 
     @wraps(view)
     def protected(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if (request.content_params or {}).get("charset", "utf-8").lower() not in {"utf-8", "utf8"}:
+            raise BadRequest("Forms are encoded in UTF-8.")  # other encodings yield text that nothing can store
         response = view(request, *args, **kwargs)
         return protect(response, content_security_policy(request))
 
