@@ -109,10 +109,12 @@ class TotpKind(MethodKind):
     def remove(self, user: Any, method_id: str) -> bool:
         if not self._find(user, method_id).delete()[0]:
             return False
-        other = TOTPDevice.objects.filter(user=user, confirmed=True).order_by("pk").first()
-        if other is not None and lacks_default_device(user):  # the one that went was asked for: another one is, now
-            other.name = DEFAULT_DEVICE
-            other.save(update_fields=["name"])
+        if lacks_default_device(user):  # the one that went was asked for: another one of ours is, now
+            others = TOTPDevice.objects.filter(user=user, confirmed=True).order_by("pk")
+            other = next((one for one in others if not self.keeps_name(user, str(one.pk))), None)
+            if other is not None:
+                other.name = DEFAULT_DEVICE
+                other.save(update_fields=["name"])
         return True
 
     def _find(self, user: Any, method_id: str) -> QuerySet[Any]:

@@ -130,6 +130,15 @@ def test_remove__another_app_is_asked_for_then(holder: Client, kim: Any, act: st
     assert "token-otp_token" in give_password(Client()).content.decode()
 
 
+def test_remove__a_device_of_another_package_keeps_its_name(holder: Client, kim: Any) -> None:
+    first = TOTPDevice.objects.create(user=kim, name="default", confirmed=True)
+    TOTPDevice.objects.create(user=kim, name="vpn", confirmed=True)
+    ours = register_app(holder)
+    holder.post(f"{SECURITY_INFO}methods/totp/{first.pk}/lost/")
+    assert default_device(fresh(kim)) == ours
+    assert TOTPDevice.objects.filter(user=kim, name="vpn").exists()
+
+
 # No way around it.
 
 
