@@ -33,10 +33,10 @@ told together, so that a receiver need not ask for each. Observers have `signals
 
 
 unrecorded_ending = Signal()
-"""Sent inside the transaction in which a method is lost or a password changes: `unrecorded_ending(sender, user, now)`.
+"""Sent inside the transaction in which a method is lost, a password changes or a user is deactivated.
 
-For our own apps above this one, after the sign-ins have ended: to end what none of them stands behind, because nobody
-knows with what it was got.
+Its arguments: `unrecorded_ending(sender, user, now)`. For our own apps above this one, after the sign-ins have ended:
+to end what none of them stands behind, because nobody knows with what it was got.
 """
 
 
@@ -112,11 +112,15 @@ def end_overdue_sign_ins(*, now: datetime) -> int:
 
 
 def end_with_activity(sender: type[Any], instance: Any, created: bool, raw: bool = False, **kwargs: Any) -> None:
-    """Receive `post_save` of a user: one who is no longer active has no sign-ins."""
+    """Receive `post_save` of a user: one who is no longer active has no sign-ins, and no tokens without one."""
     if created or raw or instance.is_active:
         return
-    of_user = SignIn.objects.not_ended().filter(user=instance).select_related("user")
-    end_sign_ins(of_user, reason=SignIn.EndedReason.USER_DEACTIVATED, now=timezone.now())
+    now = timezone.now()
+    with transaction.atomic():
+        hold_user(instance)
+        of_user = SignIn.objects.not_ended().filter(user=instance).select_related("user")
+        end_sign_ins(of_user, reason=SignIn.EndedReason.USER_DEACTIVATED, now=now)
+        unrecorded_ending.send(sender=SignIn, user=instance, now=now)
 
 
 def end_before_deletion(sender: type[Any], instance: SignIn, **kwargs: Any) -> None:

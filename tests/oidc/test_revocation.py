@@ -33,6 +33,7 @@ from .conftest import (
     TOKEN,
     Party,
     Tokens,
+    deactivate,
     session_from_before,
     sign_in_of,
     sign_in_with_passkey,
@@ -244,7 +245,16 @@ def test_sign_out_everywhere__costs_the_same_however_many_tokens(kim: Any, intra
     assert spent[0] <= 40
 
 
-# Losing a method, and a changed password
+# Losing a method, a changed password, and deactivation
+
+
+def test_unrecorded__tokens_and_codes_of_a_reactivated_user_stay_dead(kim: Any, intranet: Party) -> None:
+    (code, asked), before = from_before(intranet, sign_in_with_password(kim))
+    deactivate(kim)
+    kim.is_active = True
+    kim.save()
+    assert is_dead(intranet, before)
+    assert intranet.exchange(code, asked).status_code == 400
 
 
 @pytest.mark.parametrize("act", ["lost", "set anew"])
