@@ -53,10 +53,12 @@ SECRET_FIELDS = frozenset(
 """Names of fields, headers and variables whose value is masked, in lower case with `_` for every `-` and `.`."""
 
 SECRET_MODULES = (
-    *("django.contrib.auth", "django.contrib.sessions", "django.core.cache", "django.core.signing", "django.db"),
-    *("django.core.management", "django.forms", "django.http.multipartparser", "django.http.request"),
-    *("django.template", "argon2", "django_otp", "django_otp_webauthn", "jwcrypto", "oauth2_provider", "oauthlib"),
-    *("segno", "webauthn", "MySQLdb", "psycopg", "redis", "tap_provider.oidc"),
+    *("django.contrib.auth", "django.contrib.sessions", "django.core.cache", "django.core.management"),
+    *("django.core.signing", "django.core.validators", "django.db", "django.forms", "django.http.multipartparser"),
+    *("django.http.request", "django.http.response", "django.shortcuts", "django.template", "django.utils.crypto"),
+    *("django.utils.encoding", "argon2", "base64", "django_otp", "django_otp_webauthn", "jwcrypto"),
+    *("oauth2_provider", "oauthlib", "segno", "textwrap", "webauthn", "MySQLdb", "psycopg", "redis"),
+    "tap_provider.oidc",
 )
 """Packages in whose functions every variable is masked: nearly all of them hold what was typed, stored or issued."""
 
