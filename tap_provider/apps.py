@@ -26,9 +26,9 @@ class TapProviderConfig(AppConfig):
         from django.conf import settings
         from django.contrib.auth import get_user_model
         from django.contrib.auth.signals import user_logged_in, user_logged_out
-        from django.db.models.signals import post_save, pre_delete, pre_save
+        from django.db.models.signals import m2m_changed, post_save, pre_delete, pre_save
 
-        from . import checks, mail, notices, report_checks, sign_in, throttle
+        from . import checks, mail, notices, registration_session, report_checks, sign_in, throttle
         from .methods import full_session, password, recovery_codes, registry
 
         self.sweepers: dict[str, Callable[..., int]] = {  # for `manage.py tap sweep`
@@ -50,6 +50,17 @@ class TapProviderConfig(AppConfig):
         post_save.connect(
             sign_in.end_with_password, sender=get_user_model(), dispatch_uid="tap_provider.end_with_password"
         )
+        post_save.connect(
+            registration_session.end_with_standing,
+            sender=get_user_model(),
+            dispatch_uid="tap_provider.end_with_standing",
+        )
+        if hasattr(get_user_model(), "groups"):
+            m2m_changed.connect(
+                registration_session.end_with_membership,
+                sender=get_user_model().groups.through,
+                dispatch_uid="tap_provider.end_with_membership",
+            )
         pre_save.connect(
             sign_in.keep_with_rehash, sender=get_user_model(), dispatch_uid="tap_provider.keep_with_rehash"
         )

@@ -16,14 +16,15 @@ from django.http import QueryDict
 from django.middleware.csrf import rotate_token
 from django.urls import Resolver404, get_script_prefix, resolve
 from django.urls.exceptions import NoReverseMatch
+from django.utils import timezone
 
 from .conf import settings
 from .models import SignIn
 from .policy import ResolvedPolicy, allows_sign_in
-from .sign_in import end_sign_in, has_same_password, put_in_session, renew_stamp, sign_in_of_session
+from .sign_in import end_sign_in, has_same_password, of_pass, put_in_session, renew_stamp, sign_in_of_session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from datetime import datetime
 
     from django.http import HttpRequest
@@ -107,6 +108,48 @@ def why_over(sign_in: SignIn, *, now: datetime) -> SignIn.EndedReason | None:
     if not allows_sign_in(sign_in):
         return reasons.POLICY
     return None
+
+
+def end_with_membership(
+    sender: type[Any], instance: Any, action: str, reverse: bool, pk_set: set[Any] | None = None, **kwargs: Any
+) -> None:
+    """Receive `m2m_changed` of a user's groups: end registration-only sign-ins that the policy forbids now.
+
+    Otherwise a sign-in that nothing has used meanwhile would live again once the user has left the group.
+    """
+    if not action.startswith("post_"):
+        return
+    if not reverse:
+        _end_what_is_over(user=instance)
+    elif pk_set is None:  # the group lost all its users, and no longer knows them
+        _end_what_is_over()
+    else:
+        _end_what_is_over(user__in=pk_set)
+
+
+def end_with_standing(
+    sender: type[Any],
+    instance: Any,
+    created: bool,
+    raw: bool = False,
+    update_fields: Collection[str] | None = None,
+    **kwargs: Any,
+) -> None:
+    """Receive `post_save` of a user: end registration-only sign-ins whose pass is not for a user of this standing.
+
+    Costs one query, for staff and superusers alone.
+    """
+    is_of_standing = getattr(instance, "is_staff", False) or getattr(instance, "is_superuser", False)
+    is_standing_saved = update_fields is None or not {"is_staff", "is_superuser"}.isdisjoint(update_fields)
+    if is_of_standing and is_standing_saved and not created and not raw:
+        _end_what_is_over(user=instance)
+
+
+def _end_what_is_over(**of: Any) -> None:
+    open_ones = SignIn.objects.not_ended().exclude(pass_id=None).filter(**of)
+    now = timezone.now()
+    for sign_in in open_ones.select_related("user").annotate(**of_pass()):
+        is_live(sign_in, now=now)
 
 
 def end(request: HttpRequest, *, reason: SignIn.EndedReason, now: datetime) -> None:

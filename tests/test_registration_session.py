@@ -442,3 +442,63 @@ def test_reaches__below_the_prefix_that_the_site_is_mounted_at() -> None:
         assert reaches("http://testserver/app/account/security-info/", host="testserver")
         assert not reaches("http://testserver/app/account/security-info/", host="elsewhere.test")
         assert not reaches("/app/members/")
+
+
+# What was over once stays over, though nothing used it meanwhile
+
+
+def leave_and_join(user: Any, group: Group) -> None:
+    user.groups.add(group)
+    user.groups.remove(group)
+
+
+def be_taken_in_and_left_out(user: Any, group: Group) -> None:
+    group.user_set.set([user])
+    group.user_set.clear()
+
+
+@pytest.mark.parametrize("change", [leave_and_join, be_taken_in_and_left_out])
+def test_end_with_membership__of_an_excluded_group_stays(
+    admin: Any, robin: Any, issue: Issue, change: Callable[[Any, Group], None]
+) -> None:
+    group, now = Group.objects.create(name="excluded"), timezone.now()
+    change_policy(actor=admin, now=now, excluded_groups=[group])
+    sign_in = redeem(robin, issue(robin, now=now).passcode, at=now)
+    change(robin, group)
+    assert found(sign_in).ended_reason == Reason.POLICY
+
+
+@pytest.mark.parametrize("act", ["remove", "clear", "set", "the group's clear"])
+def test_end_with_membership__of_the_only_included_group_stays(admin: Any, robin: Any, issue: Issue, act: str) -> None:
+    group, now = Group.objects.create(name="included"), timezone.now()
+    robin.groups.add(group)
+    change_policy(actor=admin, now=now, include_all_users=False, included_groups=[group])
+    sign_in = redeem(robin, issue(robin, now=now).passcode, at=now)
+    acts: dict[str, Callable[[], Any]] = {
+        "remove": lambda: robin.groups.remove(group),
+        "clear": robin.groups.clear,
+        "set": lambda: robin.groups.set([]),
+        "the group's clear": group.user_set.clear,
+    }
+    acts[act]()
+    robin.groups.add(group)
+    assert found(sign_in).ended_reason == Reason.POLICY
+
+
+def test_end_with_membership__of_another_group_ends_nothing(robin: Any, issue: Issue) -> None:
+    now = timezone.now()
+    sign_in = redeem(robin, issue(robin, now=now).passcode, at=now)
+    leave_and_join(robin, Group.objects.create(name="choir"))
+    assert found(sign_in).ended_at is None
+
+
+@pytest.mark.parametrize("fields", [None, ["is_superuser"]])
+def test_end_with_standing__of_a_user_who_was_raised_for_a_moment_stays(
+    make_user: Any, robin: Any, issue: Issue, grant: Any, fields: Any
+) -> None:
+    help_desk, now = grant(make_user("help-desk", is_staff=True), "add_temporaryaccesspass"), timezone.now()
+    sign_in = redeem(robin, issue(robin, actor=help_desk, now=now).passcode, at=now)
+    for is_superuser in (True, False):
+        robin.is_superuser = is_superuser
+        robin.save(update_fields=fields)
+    assert found(sign_in).ended_reason == Reason.POLICY
