@@ -129,7 +129,8 @@ class TotpKind(MethodKind):
         )
 
     def begin_registration(self, request: HttpRequest, user: Any) -> None:
-        TOTPDevice.objects.filter(user=user, confirmed=False).delete()
+        # Those of this session alone: another package may have begun to register one of its own.
+        TOTPDevice.objects.filter(pk=request.session.get(PENDING_KEY), user=user, confirmed=False).delete()
         name = free_name(str(self.label), self.methods(user))
         device = TOTPDevice.objects.create(user=user, name=name, confirmed=False)
         request.session[PENDING_KEY] = device.pk

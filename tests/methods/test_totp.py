@@ -349,6 +349,18 @@ def test_sign_in__a_code_of_long_ago_is_refused(awaiting_client: Client, app: TO
     assert awaiting_client.get("/members/").status_code == 302
 
 
+def test_register__begun_again_replaces_what_was_begun_and_leaves_other_devices_alone(
+    holder_client: Client, robin: Any
+) -> None:
+    """Another package has begun to register one, and will confirm it."""
+    elsewhere = TOTPDevice.objects.create(user=robin, name="vpn", confirmed=False)
+    for _ in range(2):
+        holder_client.post("/account/security-info/add/totp/", {"begin": "1"})
+    pending = TOTPDevice.objects.filter(user=robin, confirmed=False).exclude(pk=elsewhere.pk)
+    assert TOTPDevice.objects.filter(pk=elsewhere.pk).exists()
+    assert [device.pk for device in pending] == [holder_client.session["tap_provider_totp"]]
+
+
 def test_sign_in__an_unconfirmed_device_is_not_asked_for(client: Client, robin: Any, app: TOTPDevice) -> None:
     app.confirmed = False
     app.save()
