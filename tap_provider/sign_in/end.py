@@ -115,12 +115,15 @@ def end_with_activity(sender: type[Any], instance: Any, created: bool, raw: bool
     """Receive `post_save` of a user: one who is no longer active has no sign-ins, and no tokens without one."""
     if created or raw or instance.is_active:
         return
-    now = timezone.now()
+    _end_all(instance, reason=SignIn.EndedReason.USER_DEACTIVATED, now=timezone.now())
+
+
+@retry_conflicts
+def _end_all(user: Any, *, reason: SignIn.EndedReason, now: datetime) -> None:
     with transaction.atomic():
-        hold_user(instance)
-        of_user = SignIn.objects.not_ended().filter(user=instance).select_related("user")
-        end_sign_ins(of_user, reason=SignIn.EndedReason.USER_DEACTIVATED, now=now)
-        unrecorded_ending.send(sender=SignIn, user=instance, now=now)
+        hold_user(user)
+        end_sign_ins(SignIn.objects.not_ended().filter(user=user).select_related("user"), reason=reason, now=now)
+        unrecorded_ending.send(sender=SignIn, user=user, now=now)
 
 
 def end_before_deletion(sender: type[Any], instance: SignIn, **kwargs: Any) -> None:

@@ -245,7 +245,12 @@ def test_verbs__where_the_device_goes_that_two_factor_looks_for_another_gets_its
     verb: Callable[..., Any], robin: Any, app: TOTPDevice, current: SignIn, two_factor: None
 ) -> None:
     TOTPDevice.objects.update(name="default")
+    TOTPDevice.objects.create(user=robin, name="of another package", confirmed=True)
     second, third = (TOTPDevice.objects.create(user=robin, name=name, confirmed=True) for name in ("Second", "Third"))
+    for device in (second, third):
+        RegisteredMethod.objects.create(
+            user=robin, kind="totp", method_id=str(device.pk), registered_at=NOW, sign_in_id=current.pk
+        )
     verb(sign_in=current, own=of(robin, "totp", third), client=HERE, now=NOW)
     assert TOTPDevice.objects.get(name="default") == app
     verb(sign_in=current, own=of(robin, "totp", app), client=HERE, now=NOW)
