@@ -58,7 +58,8 @@ def proof_of(user: Any) -> tuple[Proved, ...] | None:
 
 def forget_proof(user: Any) -> None:
     """Forget what was proved of this user object: it counts for one login, however long code keeps the object."""
-    vars(user).pop(MARK, None)
+    if getattr(user, MARK, None) is not None:
+        setattr(user, MARK, Proof())  # not deleted: `request.user` may be a lazy object around the user
 
 
 class ProvingBackend:

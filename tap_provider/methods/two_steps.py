@@ -125,7 +125,7 @@ def _is_by_token(backend: str) -> bool:
 
 
 def _whom(typed: str, *, by_user_name_first: bool) -> Any | None:
-    """Return the user whom Django would find by this text, as UPN or else as user name. Two queries, whoever it is.
+    """Return the user with this UPN or user name, or None. Two queries in every case.
 
     One user's UPN may be another one's user name: the guess counts against the user whose password is tried.
     """

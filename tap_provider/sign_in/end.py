@@ -35,8 +35,8 @@ told together, so that a receiver need not ask for each. Observers have `signals
 unrecorded_ending = Signal()
 """Sent inside the transaction in which a method is lost, a password changes or a user is deactivated.
 
-Its arguments: `unrecorded_ending(sender, user, now)`. For our own apps above this one, after the sign-ins have ended:
-to end what none of them stands behind, because nobody knows with what it was got.
+Its arguments: `unrecorded_ending(sender, user, now)`. Sent after the sign-ins have ended,
+for our own apps above this one: they revoke tokens that are not linked to a sign-in, because their origin is unknown.
 """
 
 

@@ -44,8 +44,9 @@ def is_stamp_outdated(session: SessionBase, sign_in: SignIn) -> bool:
 
 def take_stamp_of_session(session: SessionBase, sign_in: SignIn) -> None:
     """Stamp a full sign-in with the session hash of its session: the two end together."""
-    if is_stamp_outdated(session, sign_in):
-        _stamp(sign_in, stamp_of(session[HASH_SESSION_KEY]))
+    kept: str = session.get(HASH_SESSION_KEY, "")
+    if kept:
+        _stamp(sign_in, stamp_of(kept))
 
 
 def _stamp(sign_in: SignIn, stamp: str) -> None:

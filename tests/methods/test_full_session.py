@@ -17,6 +17,7 @@ from django.http import HttpRequest, QueryDict
 from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from rest_framework.request import Request
 
@@ -159,12 +160,13 @@ def test_record_login__a_backend_that_was_merely_named_proves_nothing(
     assert sign_in.signed_in_at is not None
 
 
-def test_record_login__a_proof_counts_for_one_login(make_request: Any, known: Any) -> None:
+@pytest.mark.parametrize("is_lazy", [False, True])
+def test_record_login__a_proof_counts_for_one_login(make_request: Any, known: Any, is_lazy: bool) -> None:
     """Code keeps the object of a user who has authenticated, and later lets support staff act as that user."""
-    user = authenticate(username=known.username, password=PASSWORD)
+    proved = mark_proved(SimpleLazyObject(lambda: known) if is_lazy else known, "password")
     theirs, staffs = make_request(), make_request()
-    login(theirs, user)
-    login(staffs, user)
+    login(theirs, proved, backend=MODEL_BACKEND)
+    login(staffs, proved, backend=MODEL_BACKEND)
     methods = [SignIn.objects.get(pk=request.session[SESSION_KEY]).methods for request in (theirs, staffs)]
     assert methods == [["password"], []]
 
