@@ -27,7 +27,7 @@ class OidcConfig(AppConfig):
         from ..sign_in import sign_in_ending, unrecorded_ending
         from ..sign_out import signing_out_everywhere, who_knows_of_use
         from ..signals import sign_in_ended
-        from . import backchannel_logout, checks, contexts, hashers, revocation
+        from . import backchannel_logout, checks, contexts, hashers, password_tokens, revocation
 
         checks.register_all()
         application = get_application_model()
@@ -35,6 +35,7 @@ class OidcConfig(AppConfig):
         application._meta.get_field("client_secret").validators.append(hashers.validate_client_secret)
         self.sweepers: dict[str, Callable[..., int]] = {
             "code and token contexts": contexts.sweep,
+            "passwords behind tokens": password_tokens.sweep,
             "logout deliveries": backchannel_logout.sweep,
         }
         self.deliverers: list[Callable[..., dict[str, int]]] = [backchannel_logout.deliver_due]

@@ -193,15 +193,6 @@ def forget_user(sender: type[Any], instance: Any, **kwargs: Any) -> None:
         model.objects.filter(user=instance).delete()
 
 
-def is_token_live(sign_in: SignIn | None, user: Any | None, *, now: datetime) -> bool:
-    """Tell whether an unexpired access token of this user, with this sign-in behind it, is still good."""
-    if user is None:  # client credentials: nobody signed in
-        return True
-    if sign_in is None:  # from before the installation, or by a grant without a session
-        return bool(user.is_active)
-    return bool(sign_in.user_id == user.pk) and is_live(sign_in, now=now)
-
-
 def sweep(*, now: datetime) -> int:
     """Delete contexts of old codes, and of tokens that exist no more; return how many.
 

@@ -57,6 +57,17 @@ class TokenContext(Context):
     code_digest = models.CharField(max_length=64, blank=True, db_index=True)
 
 
+class PasswordTokenContext(models.Model):
+    """The password behind an access token or a refresh token of the password grant (RFC 6749 §4.3)."""
+
+    digest = models.CharField(primary_key=True, max_length=64)
+    password_stamp = models.CharField(max_length=64, blank=True)
+    created_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return self.digest[:8]
+
+
 class RelyingParty(models.Model):
     """What this provider grants one client beyond the toolkit's application. Without a row: nothing."""
 

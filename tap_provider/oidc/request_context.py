@@ -23,6 +23,7 @@ CODE_DIGEST = "tap_code_digest"
 GRANT = "tap_grant"
 EXCHANGED = "tap_exchanged"
 DEVICE = "tap_device"
+STAMP = "tap_password_stamp"
 JUDGED_LATER = "tap_judged_later"
 
 
@@ -90,6 +91,17 @@ def put_device(oauth_request: Any, device: Any) -> None:
 def device(oauth_request: Any) -> Any | None:
     """Return the approved device whose code this request has presented."""
     return oauth_request.__dict__.get(DEVICE)
+
+
+def put_password(oauth_request: Any, stamp: str | None) -> None:
+    """Let this request carry the stamp of the password that it, or the grant it goes back to, has presented."""
+    oauth_request.__dict__[STAMP] = stamp
+
+
+def password_presented(oauth_request: Any) -> str | None:
+    """Return the stamp that we have put there; what a client sends by that name is not there."""
+    stamp: str | None = oauth_request.__dict__.get(STAMP)
+    return stamp
 
 
 def judge_later(oauth_request: Any) -> None:

@@ -1,6 +1,8 @@
-"""Holding what is behind tokens while they are stored: an ending comes before or after, and wins (decision 0022).
+"""The origin of a token: its sign-in, or the user of a token that has none.
 
-The sign-in first, then the refresh token that was presented. The toolkit takes its own locks after these.
+It is checked whenever a token is used, and held while tokens are stored: an ending comes before or after, and wins
+(decision 0022). The sign-in is held first, then the refresh token that was presented. The toolkit takes its own locks
+after these.
 """
 
 from __future__ import annotations
@@ -10,10 +12,27 @@ from typing import TYPE_CHECKING, Any
 from oauth2_provider.models import get_access_token_model, get_refresh_token_model
 from oauthlib.oauth2.rfc6749.errors import InvalidGrantError
 
-from ..sign_in import hold_sign_in, hold_user
+from ..sign_in import hold_sign_in, hold_user, is_stamp_current
+from . import request_context
+from .contexts import is_live
+from .password_tokens import has_password_of
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from ..models import SignIn
+
+
+def is_token_live(token: str, sign_in: SignIn | None, user: Any | None, *, now: datetime) -> bool:
+    """Return True if an unexpired access token of this user, with this sign-in behind it, is still good.
+
+    One query where no sign-in is behind it.
+    """
+    if user is None:  # client credentials: no user signed in
+        return True
+    if sign_in is None:  # from before the installation, or by the password grant
+        return bool(user.is_active) and has_password_of(user, token)
+    return bool(sign_in.user_id == user.pk) and is_live(sign_in, now=now)
 
 
 def hold_origin(sign_in: SignIn | None, request: Any) -> None:
@@ -26,7 +45,8 @@ def hold_origin(sign_in: SignIn | None, request: Any) -> None:
         is_good = hold_sign_in(sign_in)
     elif user is not None:
         held = hold_user(user)
-        is_good = held is not None and bool(held.is_active)
+        stamp = request_context.password_presented(request) or ""
+        is_good = held is not None and bool(held.is_active) and is_stamp_current(stamp, held)
     else:
         is_good = True
     if not (is_good and _hold_presented(request)):

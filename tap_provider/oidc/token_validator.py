@@ -23,6 +23,7 @@ from oauthlib.oauth2.rfc6749.utils import scope_to_list
 from ..exceptions import SignInRefused, TooManyAttempts
 from ..methods.two_steps import verify_password_alone
 from ..models import Level
+from ..sign_in import password_stamp
 from . import request_context
 from .contexts import (
     digest_of,
@@ -34,11 +35,14 @@ from .contexts import (
 )
 from .device_codes import DEVICE_CODE_GRANT, SPENT, add_id_token, find_device, refuse_unless_approved, spend_device
 from .models import relying_party
+from .password_tokens import is_password_enough, remember_password, stamp_behind
 from .scope_validator import ScopeValidator
 from .token_origin import hold_origin
 from .tokens import SECOND, CodeSpent, brings_refresh_token, cut_short, end_access_token, forget_id_token, lasts, spend
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from ..models import SignIn
 
 
@@ -109,7 +113,11 @@ class TokenEndpointValidator(ScopeValidator):
             return False
         sign_in = sign_in_of_token(refresh_token, user=request.user)
         request_context.put(request, sign_in, code_digest="" if sign_in is None else sign_in.code_digest)
-        return _is_good(sign_in, request) and _is_strong_enough(sign_in, client)
+        if not (_is_good(sign_in, request) and _is_strong_enough(sign_in, client)):
+            return False
+        stamp = stamp_behind(refresh_token) if sign_in is None else None
+        request_context.put_password(request, stamp)
+        return stamp is None or is_password_enough(request.user, stamp)
 
     @sensitive_variables()
     def validate_user(self, username: str, password: str, client: Any, request: Any, *args: Any, **kw: Any) -> bool:
@@ -132,6 +140,7 @@ class TokenEndpointValidator(ScopeValidator):
             raise TooManyGuesses(refusal, request=request) from None
         except SignInRefused:
             return False
+        request_context.put_password(request, password_stamp(request.user))
         return True
 
     def validate_grant_type(
@@ -188,10 +197,7 @@ class TokenEndpointValidator(ScopeValidator):
             spend_device(device, request)
         if end is not None:
             end_access_token(token["access_token"], end=end)
-        if sign_in is not None:
-            issued = [token[key] for key in ("access_token", "refresh_token") if token.get(key)]
-            code_digest = request_context.code_digest_of(request)
-            remember_tokens(issued, sign_in, client_id=request.client.client_id, now=now, code_digest=code_digest)
+        _remember_origin(token, request, now=now)
         return result
 
     def _load_id_token(self, token: str) -> Any:
@@ -202,6 +208,16 @@ class TokenEndpointValidator(ScopeValidator):
         """The grant was deleted where its tokens were stored."""
         if request_context.exchanged(request) is None:
             super().invalidate_authorization_code(client_id, code, request, *args, **kw)
+
+
+def _remember_origin(token: dict[str, Any], request: Any, *, now: datetime) -> None:
+    sign_in, stamp = request_context.take(request), request_context.password_presented(request)
+    issued = [token[key] for key in ("access_token", "refresh_token") if token.get(key)]
+    if sign_in is not None:
+        code_digest = request_context.code_digest_of(request)
+        remember_tokens(issued, sign_in, client_id=request.client.client_id, now=now, code_digest=code_digest)
+    elif stamp is not None:
+        remember_password(issued, stamp, now=now)
 
 
 def _is_the_one_named(request: Any) -> bool:

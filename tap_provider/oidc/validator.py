@@ -16,10 +16,11 @@ from ..hooks import get_hooks
 from ..sign_in import find_sign_in, hold_sign_in
 from . import request_context
 from .authorization_checks import has_consented
-from .contexts import is_live, is_token_live, remember_code, sign_in_of_token
+from .contexts import is_live, remember_code, sign_in_of_token
 from .id_tokens import unverified_claims
 from .models import may_host_registration
 from .scopes import OF_A_USER, REGISTRATION_SCOPE, REGISTRATION_SCOPES, unearned
+from .token_origin import is_token_live
 from .token_validator import TokenEndpointValidator
 from .tokens import end_of
 
@@ -114,7 +115,7 @@ class TapOAuth2Validator(TokenEndpointValidator):
             return _refuse_with(request, "insufficient_scope", "The client has no right to that scope, or no user.")
         sign_in = None if request.user is None else sign_in_of_token(token, user=request.user)
         request_context.put(request, sign_in)
-        if not is_token_live(sign_in, request.user, now=timezone.now()):
+        if not is_token_live(token, sign_in, request.user, now=timezone.now()):
             return _refuse(request)
         return _reaches(sign_in, scopes) or request_context.is_judged_later(request) or _refuse_pass(request)
 

@@ -59,7 +59,7 @@ from .session import (
 )
 from .session_key import can_rotate, note_session_key
 from .session_store import new_session
-from .stamp import renew_stamp
+from .stamp import is_stamp_current, password_stamp, renew_stamp
 
 __all__ = [
     "SESSION_KEY",
@@ -81,6 +81,7 @@ __all__ = [
     "has_same_password",
     "hold_sign_in",
     "hold_user",
+    "is_stamp_current",
     "is_unsettled",
     "keep_with_rehash",
     "new_session",
@@ -88,6 +89,7 @@ __all__ = [
     "note_seen",
     "note_session_key",
     "of_pass",
+    "password_stamp",
     "put_in_session",
     "renew_sign_in",
     "renew_stamp",

@@ -13,30 +13,20 @@ from typing import TYPE_CHECKING, Any
 from django.contrib.auth.hashers import get_hasher, identify_hasher
 from django.db import transaction
 from django.utils import timezone
-from django.utils.crypto import constant_time_compare
 
 from ..models import SignIn
 from .django_session import sign_in_being_served
 from .end import end_sign_ins, unrecorded_ending
 from .hold import hold_user
-from .stamp import password_stamp, renew_stamp, stamp_of
+from .stamp import is_stamp_current, password_stamp, renew_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
 
 def has_same_password(sign_in: SignIn) -> bool:
-    """Tell whether the user's password is the one that the sign-in is stamped with; True where it has no stamp.
-
-    Secret keys that are still among `SECRET_KEY_FALLBACKS` count, as for Django's session hash. No query.
-    """
-    if not sign_in.password_stamp:
-        return True
-    user: Any = sign_in.user
-    stamps = [password_stamp(user)]
-    if hasattr(user, "get_session_auth_fallback_hash"):
-        stamps += [stamp_of(session_hash) for session_hash in user.get_session_auth_fallback_hash()]
-    return any(constant_time_compare(sign_in.password_stamp, stamp) for stamp in stamps)
+    """Return True if the user's password is the one that the sign-in is stamped with, or if it has no stamp."""
+    return is_stamp_current(sign_in.password_stamp, sign_in.user)
 
 
 def end_with_password(

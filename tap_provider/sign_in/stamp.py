@@ -6,6 +6,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import HASH_SESSION_KEY
+from django.utils.crypto import constant_time_compare
 
 from ..models import SignIn
 
@@ -25,6 +26,19 @@ def password_stamp(user: Any) -> str:
 def stamp_of(session_hash: str) -> str:
     """Return the stamp of a session hash."""
     return sha256(session_hash.encode()).hexdigest()
+
+
+def is_stamp_current(stamp: str, user: Any) -> bool:
+    """Return True if this is the stamp of the user's password, or an empty one, which says nothing. No query.
+
+    Secret keys that are still among `SECRET_KEY_FALLBACKS` count, as for Django's session hash.
+    """
+    if not stamp:
+        return True
+    stamps = [password_stamp(user)]
+    if hasattr(user, "get_session_auth_fallback_hash"):
+        stamps += [stamp_of(session_hash) for session_hash in user.get_session_auth_fallback_hash()]
+    return any(constant_time_compare(stamp, known) for known in stamps)
 
 
 def renew_stamp(sign_in: SignIn) -> None:

@@ -15,9 +15,10 @@ from oauthlib.common import Request as OAuthRequest
 from oauthlib.oauth2.rfc6749.errors import InvalidClientError
 
 from ...authentication_context import context_of
-from ..contexts import digest_of, is_token_live, sign_in_of_token
+from ..contexts import digest_of, sign_in_of_token
 from ..scopes import earned, may_introspect_others
 from ..subject import subject_of
+from ..token_origin import is_token_live
 from .endpoint import OAuthEndpointMixin
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class IntrospectTokenView(OAuthEndpointMixin, ToolkitIntrospectTokenView):
         if token is None or not token.is_valid() or not self._may_introspect(token):
             return JsonResponse({"active": False})
         sign_in = None if token.user is None else sign_in_of_token(token_value, user=token.user)
-        if not is_token_live(sign_in, token.user, now=timezone.now()):
+        if not is_token_live(token_value, sign_in, token.user, now=timezone.now()):
             return JsonResponse({"active": False})
         return JsonResponse({"iss": oauth2_settings.oidc_issuer(self.request), **_told_of(token, sign_in)})
 

@@ -1,0 +1,56 @@
+"""The password behind tokens of the password grant (RFC 6749 §4.3), which have no sign-in behind them.
+
+Such a token is good while its user has that password, and is refreshed while a password alone still lets the user in.
+A password that is set by `set_password()` and `save()` deletes the tokens at once (`revocation`). Every other change is
+seen here, when a token is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Exists, OuterRef
+from oauth2_provider.models import get_access_token_model, get_refresh_token_model
+
+from ..methods.registration import has_second_factor
+from ..sign_in import is_stamp_current
+from .contexts import KEEP, digest_of
+from .models import PasswordTokenContext
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+
+def remember_password(tokens: Iterable[str], stamp: str, *, now: datetime) -> None:
+    """Store the stamp of the password by which these tokens were issued. One statement."""
+    rows = [PasswordTokenContext(digest=digest_of(token), password_stamp=stamp, created_at=now) for token in tokens]
+    PasswordTokenContext.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+def stamp_behind(token: str) -> str | None:
+    """Return the stamp of the password by which a token was issued; None if no password grant issued it. One query."""
+    contexts = PasswordTokenContext.objects.filter(digest=digest_of(token))
+    return contexts.values_list("password_stamp", flat=True).first()
+
+
+def has_password_of(user: Any, token: str) -> bool:
+    """Return True unless a password grant issued this token by a password that the user no longer has. One query."""
+    stamp = stamp_behind(token)
+    return stamp is None or is_stamp_current(stamp, user)
+
+
+def is_password_enough(user: Any, stamp: str) -> bool:
+    """Return True if this password alone would let the user in now: it is theirs, and there is no second factor."""
+    return is_stamp_current(stamp, user) and not has_second_factor(user)
+
+
+def sweep(*, now: datetime) -> int:
+    """Delete the contexts of tokens that no longer exist; return how many."""
+    gone = PasswordTokenContext.objects.filter(
+        ~Exists(get_access_token_model().objects.filter(token_checksum=OuterRef("digest"))),
+        ~Exists(get_refresh_token_model().objects.filter(token_checksum=OuterRef("digest"))),
+        created_at__lt=now - KEEP,
+    )
+    deleted, _ = gone.delete()
+    return deleted
