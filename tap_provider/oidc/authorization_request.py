@@ -17,6 +17,8 @@ from django.core import signing
 from django.http import QueryDict
 from oauth2_provider.settings import oauth2_settings
 
+from .models import LONGEST_CLIENT_ID
+
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
@@ -27,7 +29,7 @@ RETURNED = "tap_return"
 PROMPTS = frozenset({"none", "login", "consent", "select_account"})
 RESPONSE_MODES = frozenset({"query", "fragment", "form_post"})
 REPEATABLE = frozenset({"resource"})  # RFC 8707 §2
-LONGEST = {"client_id": 100, "nonce": 255, "code_challenge": 128}  # what the toolkit's columns hold
+LONGEST = {"client_id": LONGEST_CLIENT_ID, "nonce": 255, "code_challenge": 128}  # what the toolkit's columns hold
 LONGEST_AGE = 10**9  # seconds; whatever is older is as good as never
 
 # What the consent page posts: these hold in place of the query's, because the toolkit acts on them.

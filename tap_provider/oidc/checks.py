@@ -13,6 +13,8 @@ from django.template import TemplateDoesNotExist
 from django.template.loader import get_template
 from django.urls import NoReverseMatch, URLResolver, get_resolver, resolve, reverse
 from oauth2_provider import views as toolkit_views
+from oauth2_provider.cimd import AllowAllCIMDPermission
+from oauth2_provider.dcr import AllowAllDCRPermission
 from oauth2_provider.settings import oauth2_settings
 
 from . import views
@@ -30,12 +32,11 @@ E104 = "tap_provider.E104"  # the hasher of client secrets is missing among the 
 W105 = "tap_provider.W105"  # client secrets are hashed like passwords
 W106 = "tap_provider.W106"  # the toolkit's backend signs in whoever shows an access token
 W109 = "tap_provider.W109"  # a consent template of the site's own that is not used
-W110 = "tap_provider.W110"  # anybody may register a client
+W110 = "tap_provider.W110"  # any caller, or any host, may register a client
 W111 = "tap_provider.W111"  # a default scope that is never granted by default
 
 TOKEN_BACKEND = "oauth2_provider.backends.OAuth2Backend"  # noqa: S105 a path, no token
 
-ALLOW_ALL = "oauth2_provider.dcr.AllowAllDCRPermission"
 
 VIEWS = {
     "oauth2_provider:authorize": views.AuthorizationView,
@@ -149,11 +150,24 @@ def check_application_pages(app_configs: Any, **kwargs: Any) -> list[CheckMessag
 
 
 def check_client_registration(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    allowing = [permission.__name__ for permission in oauth2_settings.DCR_REGISTRATION_PERMISSION_CLASSES or ()]
-    if not oauth2_settings.DCR_ENABLED or ALLOW_ALL.rpartition(".")[2] not in allowing or len(allowing) > 1:
-        return []
-    hint = 'Name a permission class of your own in OAUTH2_PROVIDER["DCR_REGISTRATION_PERMISSION_CLASSES"].'
-    return [CheckWarning("Anybody can register a client under a name of their choice.", hint=hint, id=W110)]
+    """Report dynamic registration (RFC 7591), and client ID metadata documents, that are open to the world."""
+    found: list[CheckMessage] = []
+    if oauth2_settings.DCR_ENABLED and _allows_all("DCR_REGISTRATION_PERMISSION_CLASSES", AllowAllDCRPermission):
+        hint = 'Name a permission class of your own in OAUTH2_PROVIDER["DCR_REGISTRATION_PERMISSION_CLASSES"].'
+        found.append(CheckWarning("Any caller can register a client under any name.", hint=hint, id=W110))
+    if oauth2_settings.CIMD_ENABLED and _allows_all("CIMD_REGISTRATION_PERMISSION_CLASSES", AllowAllCIMDPermission):
+        hint = (
+            'Name oauth2_provider.cimd.HostAllowlistCIMDPermission in OAUTH2_PROVIDER["CIMD_REGISTRATION_PERMISSION_'
+            'CLASSES"], and the hosts in "CIMD_ALLOWED_HOSTS".'
+        )
+        found.append(CheckWarning("Any host can register a client under any name.", hint=hint, id=W110))
+    return found
+
+
+def _allows_all(setting: str, allowing: type[Any]) -> bool:
+    # With no class named, the toolkit refuses every registration.
+    classes = list(getattr(oauth2_settings, setting) or ())
+    return bool(classes) and all(issubclass(permission, allowing) for permission in classes)
 
 
 def check_default_scopes(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:

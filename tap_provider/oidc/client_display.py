@@ -30,8 +30,14 @@ def shown_host(redirect_uri: str) -> str:
 
 
 def shown_name(application: Any) -> str:
-    """Return what a client calls itself, without invisible characters; its id where it has no name."""
-    return _visible(application.name).strip() or str(application.client_id)
+    """Return the name of a client without invisible characters; its id where it has no name of its own.
+
+    A client that registered itself chose its name: if another client has it, an imitation would pass for that client.
+    One query for such a client, none for others.
+    """
+    name, client_id = _visible(application.name).strip(), str(application.client_id)
+    is_trusted = application.registration_source == application.RegistrationSource.MANUAL
+    return name if name and (is_trusted or not is_name_of_another(name, client_id=client_id)) else client_id
 
 
 def is_name_of_another(name: str, *, client_id: str = "") -> bool:

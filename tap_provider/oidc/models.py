@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
+LONGEST_CLIENT_ID = 255
+"""Characters, as in the toolkit's `Application`: the URL of a client ID metadata document is a client id too."""
+
+
 class Context(models.Model):
     """The sign-in behind a code or a token, and what it was when the code was issued.
 
@@ -30,7 +34,7 @@ class Context(models.Model):
 
     digest = models.CharField(primary_key=True, max_length=64)
     sign_in = models.ForeignKey(SignIn, on_delete=models.CASCADE, related_name="+")
-    client_id = models.CharField(max_length=100, blank=True)
+    client_id = models.CharField(max_length=LONGEST_CLIENT_ID, blank=True)
     methods = models.JSONField(default=list)
     amr = models.JSONField(default=list)
     level = models.CharField(max_length=20, choices=Level, default=Level.SINGLE_FACTOR)
@@ -71,7 +75,7 @@ class PasswordTokenContext(models.Model):
 class RelyingParty(models.Model):
     """What this provider grants one client beyond the toolkit's application. Without a row: nothing."""
 
-    client_id = models.CharField(_("client id"), max_length=100, unique=True)
+    client_id = models.CharField(_("client id"), max_length=LONGEST_CLIENT_ID, unique=True)
     may_host_registration = models.BooleanField(
         _("may host registration"),
         default=False,
@@ -153,7 +157,7 @@ class LogoutDelivery(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
     sign_in_id = models.UUIDField(_("sign-in"), db_index=True)
     subject = models.CharField(_("subject"), max_length=255)
-    client_id = models.CharField(_("client id"), max_length=100)
+    client_id = models.CharField(_("client id"), max_length=LONGEST_CLIENT_ID)
     uri = models.CharField(_("back-channel logout URI"), max_length=500)
     names_sign_in = models.BooleanField(_("names the sign-in"))
     created_at = models.DateTimeField(_("created at"), db_index=True)

@@ -267,6 +267,17 @@ def test_check_client_registration__W110_where_anybody_may_register() -> None:  
     assert not found.is_serious()
 
 
+def test_check_client_registration__W110_where_any_host_may_register() -> None:  # noqa: N802
+    permission = "CIMD_REGISTRATION_PERMISSION_CLASSES"
+    with toolkit_settings(CIMD_ENABLED=True):  # the toolkit's default lets every host in
+        [found] = check_client_registration(None)
+    assert (found.id, found.is_serious()) == (W110, False)
+    with toolkit_settings(CIMD_ENABLED=True, **{permission: ["oauth2_provider.cimd.HostAllowlistCIMDPermission"]}):
+        assert check_client_registration(None) == []
+    with toolkit_settings(CIMD_ENABLED=True, **{permission: []}):
+        assert check_client_registration(None) == []
+
+
 def test_check_default_scopes__W111_where_one_is_never_granted() -> None:  # noqa: N802
     with toolkit_settings(DEFAULT_SCOPES=["openid", "offline_access"]):
         [found] = check_default_scopes(None)

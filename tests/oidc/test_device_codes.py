@@ -158,6 +158,16 @@ def test_device_authorization__is_refused_to_a_client_without_the_grant(make_par
 
 
 @pytest.mark.compliance("RFC 8628 §3.1", "RFC 6749 §5.2")
+def test_device_authorization__is_refused_to_a_client_whose_id_is_too_long_for_the_grant(
+    make_device_party: Callable[..., Party],
+) -> None:
+    """The toolkit's applications have up to 255 characters, its devices 100."""
+    assert ask(make_device_party("t" * 100)).status_code == 200
+    response = ask(make_device_party("t" * 101))
+    assert (response.status_code, error_of(response)) == (400, "unauthorized_client")
+    assert get_device_grant_model().objects.count() == 1
+
+
 def test_device_authorization__refuses_scopes_that_are_not_there(television: Party) -> None:
     assert error_of(ask(television, scope="openid unknown")) == "invalid_scope"
     assert not get_device_grant_model().objects.exists()

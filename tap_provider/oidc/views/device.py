@@ -11,7 +11,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import Http404, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
-from oauth2_provider.models import get_application_model
+from oauth2_provider.models import get_application_model, get_device_grant_model
 from oauth2_provider.views import DeviceAuthorizationView as ToolkitDeviceAuthorizationView
 from oauth2_provider.views import DeviceConfirmView as ToolkitDeviceConfirmView
 from oauth2_provider.views import DeviceGrantStatusView as ToolkitDeviceGrantStatusView
@@ -67,6 +67,9 @@ class DeviceAuthorizationView(OAuthEndpointMixin, ToolkitDeviceAuthorizationView
         client = get_application_model().objects.get(client_id=asked.client_id)
         if not client.allows_grant_type(client.GRANT_DEVICE_CODE):
             raise UnauthorizedClientError
+        longest = get_device_grant_model()._meta.get_field("client_id").max_length
+        if longest is not None and len(client.client_id) > longest:  # the toolkit's applications may have longer ones
+            raise UnauthorizedClientError(f"A client id of the device grant has at most {longest} characters.")
         validator = core.server.request_validator
         asked.client = client
         scopes = scope_to_list(asked.scope) or validator.get_default_scopes(client.client_id, asked)
