@@ -28,7 +28,7 @@ from .methods import login_checks
 from .methods.registry import find_kind
 from .models import Level
 from .passcode import hashes_alike
-from .permissions import sources_without_list
+from .permissions import sources_not_compared_on_objects
 from .sign_in import can_rotate, new_session
 
 if TYPE_CHECKING:
@@ -201,12 +201,12 @@ def check_permissions(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     hint = f"Let `standing_of` of {PREFIX}HOOKS raise the users who have such rights; see docs/reference/checks.md."
     return [
         CheckWarning(
-            f"{source.__module__}.{source.__qualname__} answers has_perm and does not list permissions: what it allows "
-            "on single objects does not count when an administrator issues a pass.",
+            f"{source.__module__}.{source.__qualname__} has a has_perm of its own: permissions that it grants on "
+            "single objects are not compared when an administrator issues a pass.",
             hint=hint,
             id=W026,
         )
-        for source in sources_without_list()
+        for source in sources_not_compared_on_objects()
     ]
 
 

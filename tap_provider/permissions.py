@@ -27,6 +27,9 @@ GUARDIAN_BASES = {
     "group": "guardian.models.GroupObjectPermissionBase",
 }
 
+COMPARED_ON_OBJECTS = frozenset({"django", "guardian", "django_auth_ldap"})
+"""Packages whose `has_perm` grants nothing on single objects beyond what is compared here (read in their source)."""
+
 NAMES_OF = {"rules.permissions.ObjectPermissionBackend": "rules.permissions.permissions"}
 """Backends that know permissions which are no rows of `Permission`, and where these names stand."""
 
@@ -39,13 +42,26 @@ def has_more_permissions(user: Any, actor: Any) -> bool:
     return any(not _has(actor, name) for name in _names_to_compare(user, actor))
 
 
+def sources_not_compared_on_objects() -> list[type]:
+    """Return the classes whose own `has_perm` may grant permissions on single objects, which are not compared."""
+    answering = {source: _definer(source, "has_perm") for source in _sources()}
+    return [
+        source
+        for source, definer in answering.items()
+        if definer is not None and definer.__module__.partition(".")[0] not in COMPARED_ON_OBJECTS
+    ]
+
+
 def sources_without_list() -> list[type]:
     """Return the classes that answer `has_perm` beyond what they list: backends, and the user model.
 
     A class that overrides `has_perm` and none of the methods that list is taken for one.
     """
-    sources = [*dict.fromkeys(type(backend) for backend in get_backends()), get_user_model()]
-    return [source for source in sources if not _lists_what_it_grants(source)]
+    return [source for source in _sources() if not _lists_what_it_grants(source)]
+
+
+def _sources() -> list[type]:
+    return [*dict.fromkeys(type(backend) for backend in get_backends()), get_user_model()]
 
 
 def _names_to_compare(user: Any, actor: Any) -> Iterator[str]:

@@ -144,7 +144,8 @@ class StandingHooks(Hooks):
     ("backend", "hooks", "expected"),
     [
         (None, "tap_provider.hooks.Hooks", []),
-        ("tests.test_permissions.ListsWhatItAnswers", "tap_provider.hooks.Hooks", []),
+        ("tests.test_permissions.ListsOnly", "tap_provider.hooks.Hooks", []),
+        ("tests.test_permissions.ListsWhatItAnswers", "tap_provider.hooks.Hooks", ["tap_provider.W026"]),
         ("tests.test_permissions.OnlyAnswers", "tap_provider.hooks.Hooks", ["tap_provider.W026"]),
         ("tests.test_permissions.OnlyAnswers", "tests.test_checks.OtherHooks", ["tap_provider.W026"]),
         ("tests.test_permissions.OnlyAnswers", "tests.test_checks.StandingHooks", []),
@@ -152,7 +153,7 @@ class StandingHooks(Hooks):
         ("tests.test_permissions.OnlyAnswers", None, []),
     ],
 )
-def test_check_permissions__names_the_backend_that_lists_nothing(
+def test_check_permissions__names_the_backend_that_may_answer_for_single_objects(
     settings: Any, backend: str | None, hooks: Any, expected: list[str]
 ) -> None:
     settings.AUTHENTICATION_BACKENDS = [backend or MODEL_BACKEND, checks.PASSKEY_BACKEND, checks.BACKEND]
