@@ -34,6 +34,7 @@ class TapProviderConfig(AppConfig):
         self.sweepers: dict[str, Callable[..., int]] = {  # for `manage.py tap sweep`
             "attempt counters": throttle.sweep,
             "session keys": sign_in.delete_left_sessions,
+            "unfinished registrations": registry.sweep_registrations,
         }
         checks.register_all()
         report_checks.register_all()

@@ -175,6 +175,10 @@ class MethodKind(ABC):
         """Verify the new method and make it count. Raises MethodNotVerified."""
         raise NotImplementedError
 
+    def sweep(self, *, now: datetime) -> int:
+        """Delete what registrations left behind that were never completed, for `tap sweep`; return how many."""
+        return 0
+
     def urls(self) -> Sequence[URLPattern]:
         """Return further URL patterns of this kind, mounted below its place in `tap_provider.urls`."""
         return ()

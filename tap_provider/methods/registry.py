@@ -9,6 +9,7 @@ from .proof import proof_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
     from .kinds import MethodKind, UsedMethod
 
@@ -54,6 +55,11 @@ def has_password(user: Any) -> bool:
 def registrable_kinds() -> list[MethodKind]:
     """Return the kinds that people may register, in the order of the setting."""
     return [_kinds[slug] for slug in settings.registrable_methods if slug in _kinds]
+
+
+def sweep_registrations(*, now: datetime) -> int:
+    """Delete what registrations of any kind have left unfinished; return how many."""
+    return sum(kind.sweep(now=now) for kind in all_kinds())
 
 
 def used_by_login(user: Any) -> list[UsedMethod] | None:

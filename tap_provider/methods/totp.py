@@ -41,6 +41,10 @@ if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
 
 PENDING_KEY = "tap_provider_totp"
+PENDING_NAME = "tap_provider: registration not completed"
+"""The name of a device until its first code was entered. Unconfirmed ones of other names are not ours."""
+
+PENDING_FOR = timedelta(days=1)
 LOCKED = _(
     "There were too many wrong codes, so no code of the app is taken for a while, not even a right one. Use another "
     "method, or ask your administrator for a Temporary Access Pass."
@@ -131,8 +135,7 @@ class TotpKind(MethodKind):
     def begin_registration(self, request: HttpRequest, user: Any) -> None:
         # Those of this session alone: another package may have begun to register one of its own.
         TOTPDevice.objects.filter(pk=request.session.get(PENDING_KEY), user=user, confirmed=False).delete()
-        name = free_name(str(self.label), self.methods(user))
-        device = TOTPDevice.objects.create(user=user, name=name, confirmed=False)
+        device = TOTPDevice.objects.create(user=user, name=PENDING_NAME, confirmed=False)
         request.session[PENDING_KEY] = device.pk
 
     def registration_page(self, request: HttpRequest, user: Any, data: Any | None = None) -> RegistrationPage | None:
@@ -153,7 +156,8 @@ class TotpKind(MethodKind):
             locked_for = timedelta() if device is None else _locked_for(device)
             verified = device is not None and page.form.is_valid() and _verifies(device, page.form)
             if device is not None and verified:
-                device.name = DEFAULT_DEVICE if lacks_default_device(user) else device.name
+                name = free_name(str(self.label), self.methods(user))
+                device.name = DEFAULT_DEVICE if lacks_default_device(user) else name
                 device.confirmed = True
                 device.save(update_fields=["confirmed", "name"])
         if locked_for:
@@ -164,6 +168,10 @@ class TotpKind(MethodKind):
             )
         del request.session[PENDING_KEY]
         return _method(device)
+
+    def sweep(self, *, now: datetime) -> int:
+        abandoned = TOTPDevice.objects.filter(confirmed=False, name=PENDING_NAME, created_at__lt=now - PENDING_FOR)
+        return int(abandoned.delete()[0])
 
     def second_factor_form(self, user: Any, data: Any | None = None) -> forms.Form | None:
         return TotpForm(data) if self.methods(user) else None

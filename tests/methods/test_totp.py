@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import time
 from base64 import b32encode
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 import pytest
+from django.apps import apps
 from django.contrib.sessions.models import Session
 from django.http import QueryDict
 from django.test import Client
@@ -20,7 +22,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from tap_provider.backends import mark_proved
 from tap_provider.hooks import Hooks
 from tap_provider.issue import revoke_pass
-from tap_provider.methods.totp import PENDING_KEY, TotpForm, TotpKind
+from tap_provider.methods.totp import PENDING_KEY, PENDING_NAME, TotpForm, TotpKind
 from tap_provider.models import AuditEvent, SignIn
 from tap_provider.policy import change_policy
 from tap_provider.secret import Secret
@@ -103,6 +105,31 @@ def test_register__a_code_may_be_typed_with_spaces(holder_client: Client, pendin
     holder_client.post(ADD, {"code": spaced.format(code[:3], code[3:])})
     pending.refresh_from_db()
     assert pending.confirmed
+
+
+def test_register__its_name_is_given_when_it_counts(holder_client: Client, pending: TOTPDevice, robin: Any) -> None:
+    assert pending.name == PENDING_NAME
+    TOTPDevice.objects.create(user=robin, name="Authenticator app", confirmed=True)
+    holder_client.post(ADD, {"code": code_of(pending)})
+    pending.refresh_from_db()
+    assert pending.name == "Authenticator app 2"
+
+
+def test_sweep__deletes_registrations_that_were_never_completed(
+    holder_client: Client, pending: TOTPDevice, robin: Any
+) -> None:
+    """Neither what another package has begun to register, nor what counts, nor what is under way."""
+    others = TOTPDevice.objects.create(user=robin, name="theirs", confirmed=False)
+    registered = TOTPDevice.objects.create(user=robin, name=PENDING_NAME, confirmed=True)
+    created_at = pending.created_at
+
+    def sweep(age: timedelta) -> int:
+        return int(apps.get_app_config("tap_provider").sweepers["unfinished registrations"](now=created_at + age))
+
+    assert sweep(timedelta(days=1)) == 0
+    assert sweep(timedelta(days=1, seconds=1)) == 1
+    assert set(TOTPDevice.objects.all()) == {others, registered}
+    assert holder_client.get(ADD).status_code == 302  # it begins anew
 
 
 def test_register__a_wrong_code_does_not_make_it_count(holder_client: Client, pending: TOTPDevice) -> None:
