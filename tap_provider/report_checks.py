@@ -47,7 +47,13 @@ def check_sentry(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     client = sdk.get_client() if sdk is not None else None
     if client is None or not client.is_active():
         return []
-    missing = [name for name in ("before_send", "before_send_transaction") if client.options.get(name) is None]
-    hint = "sentry_sdk.init(..., before_send=before_send, before_send_transaction=before_send), of tap_provider.sentry."
-    message = f"Sentry is sent events with secrets in clear: {' and '.join(missing)} not set."
+    names = [
+        "before_send",
+        "before_send_transaction",
+        *(["before_send_log"] if client.options.get("enable_logs") else []),
+    ]
+    missing = [name for name in names if client.options.get(name) is None]
+    ours = ", ".join(f"{name}={'before_send_log' if name == 'before_send_log' else 'before_send'}" for name in missing)
+    hint = f"sentry_sdk.init(..., {ours}), of tap_provider.sentry."
+    message = f"Sentry is sent secrets in clear: {', '.join(missing)} not set."
     return [CheckWarning(message, hint=hint, id=W021)] if missing else []

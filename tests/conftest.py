@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from threading import Barrier
 from typing import Any
 
+import django
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
@@ -26,6 +27,7 @@ from tap_provider.secret import Secret
 from .softauthn import SoftAuthenticator, register_passkey
 from .softauthn import sign_in_with_passkey as ceremony
 
+ADMINS = ["admin@example.test"] if django.VERSION >= (6, 0) else [("Admin", "admin@example.test")]
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 

@@ -6,7 +6,6 @@ import logging
 import sys
 from typing import Any
 
-import django
 import pytest
 from django.contrib.auth.hashers import MD5PasswordHasher
 from django.core import mail
@@ -16,10 +15,10 @@ from django.test import Client, RequestFactory
 
 from tap_provider.debug import AdminEmailHandler, ExceptionReporter, ExceptionReporterFilter, ScrubbingFilter
 
+from .conftest import ADMINS
 from .test_mail import use_backend
 
 SECRET = "sentinel-kqz"
-ADMINS = ["admin@example.test"] if django.VERSION >= (6, 0) else [("Admin", "admin@example.test")]
 
 
 class BrokenHasher(MD5PasswordHasher):

@@ -53,6 +53,8 @@ def test_check_sentry__says_nothing_where_the_sdk_is_not_installed(monkeypatch: 
         (True, {}, [W021]),
         (True, {"before_send": len}, [W021]),
         (True, {"before_send": len, "before_send_transaction": len}, []),
+        (True, {"before_send": len, "before_send_transaction": len, "enable_logs": True}, [W021]),
+        (True, dict.fromkeys(["before_send", "before_send_transaction", "before_send_log", "enable_logs"], len), []),
     ],
 )
 def test_check_sentry__wants_a_scrubber_for_events_and_for_traces(

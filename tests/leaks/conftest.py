@@ -17,8 +17,8 @@ from oauthlib import common
 
 from tap_provider.passcode import ALPHABET
 
-from ..oidc.conftest import forget_cores
-from ..test_debug import ADMINS
+from ..conftest import ADMINS
+from ..toolkit import forget_cores
 from .world import CLIENT_SECRET, PASSWORD, REDIRECT_URI, Known, World
 
 

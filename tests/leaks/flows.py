@@ -12,12 +12,13 @@ from urllib.parse import urlencode
 
 from django.core.management import call_command
 from django.db import OperationalError
+from django.urls import reverse
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from tap_provider.handle import handle_of
 from tap_provider.oidc.device_codes import DEVICE_CODE_GRANT
 
-from .world import CLIENT_SECRET, NEW_PASSWORD, PASSWORD, REDIRECT_URI, VERIFIER, WRONG_CODE, World
+from .world import CLIENT_SECRET, NEW_PASSWORD, PASSWORD, REDIRECT_URI, VERIFIER, WRONG_CODE, World, upn_of
 
 Act = Callable[[], Any]
 
@@ -32,13 +33,13 @@ def issue_in_admin(world: World) -> Act:
 def issue_on_the_command_line(world: World) -> Act:
     def issue() -> None:
         with suppress(OperationalError):
-            call_command("tap", "issue", world.robin.upn, "--actor", world.admin.upn, stdout=io.StringIO())
+            call_command("tap", "issue", upn_of(world.robin), "--actor", upn_of(world.admin), stdout=io.StringIO())
 
     return issue
 
 
 def redeem_on_the_page(world: World) -> Act:
-    typed = {"upn": world.robin.upn, "passcode": world.passcode().lower()}
+    typed = {"upn": upn_of(world.robin), "passcode": world.passcode().lower()}
     return partial(world.browser().post, "/account/sign-in/pass/?next=/", typed)
 
 
@@ -46,16 +47,16 @@ def redeem_with_a_handle(world: World) -> Act:
     issued = world.issue(world.robin)
     handle = handle_of(issued.temporary_access_pass.pk)
     world.known.add("handle", handle)
-    typed = {"upn": world.robin.upn, "passcode": issued.passcode.reveal()}
+    typed = {"upn": upn_of(world.robin), "passcode": issued.passcode.reveal()}
     return partial(world.browser().post, f"/account/sign-in/pass/?handle={handle}", typed)
 
 
 def sign_in_by_password(world: World) -> Act:
-    return partial(world.browser().post, "/account/sign-in/", {"upn": world.robin.upn, "password": PASSWORD})
+    return partial(world.browser().post, "/account/sign-in/", {"upn": upn_of(world.robin), "password": PASSWORD})
 
 
 def mistype_a_password(world: World) -> Act:
-    return partial(world.browser().post, "/account/sign-in/", {"upn": world.robin.upn, "password": NEW_PASSWORD})
+    return partial(world.browser().post, "/account/sign-in/", {"upn": upn_of(world.robin), "password": NEW_PASSWORD})
 
 
 def second_step_by_app(world: World) -> Act:
@@ -124,7 +125,7 @@ def set_a_password_in_admin(world: World) -> Act:
     browser = world.browser()
     browser.force_login(world.admin)
     typed = {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD, "usable_password": "true"}
-    return partial(browser.post, f"/admin/accounts/user/{world.robin.pk}/password/", typed)
+    return partial(browser.post, reverse("admin:auth_user_password_change", args=[world.robin.pk]), typed)
 
 
 def register_a_client_in_admin(world: World) -> Act:

@@ -31,7 +31,6 @@ from django_otp_webauthn.models import WebAuthnCredential
 from joserfc import jwt
 from joserfc.jwk import KeySet
 from oauth2_provider.models import get_application_model
-from oauth2_provider.views.mixins import OAuthLibMixin
 
 from tap_provider.backends import mark_proved
 from tap_provider.issue import IssuedPass, issue_pass, revoke_pass
@@ -39,6 +38,8 @@ from tap_provider.models import SignIn, TemporaryAccessPass, TemporaryAccessPass
 from tap_provider.oidc.models import RelyingParty
 from tap_provider.policy import change_policy
 from tap_provider.sign_in import SESSION_KEY, end_sign_in
+
+from ..toolkit import forget_cores
 
 ISSUER = django_settings.OAUTH2_PROVIDER["OIDC_ISS_ENDPOINT"]
 REDIRECT_URI = "https://relying-party.test/callback/"
@@ -426,15 +427,6 @@ def set_password(user: Any) -> None:
 
 
 # The toolkit
-
-
-def forget_cores() -> None:
-    """Forget the toolkit's cores, which it caches on view classes whatever validator the settings name later."""
-    classes = [OAuthLibMixin]
-    for cls in classes:
-        classes.extend(cls.__subclasses__())
-        if "_oauthlib_core" in vars(cls):
-            del cls._oauthlib_core
 
 
 @pytest.fixture(autouse=True)

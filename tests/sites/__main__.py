@@ -46,7 +46,7 @@ def _environment() -> str:
 def _test(site: str, *, python: str) -> bool:
     print(f"--- {site}", flush=True)
     settings = f"--ds=tests.sites.{site}.settings"
-    command = [python, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", settings, f"tests/sites/{site}"]
+    command = [python, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", settings, f"tests/sites/{site}"]
     return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 
 

@@ -3,9 +3,10 @@
 import warnings
 
 import sentry_sdk
+from jwcrypto.jwk import JWK
 from sentry_sdk.integrations.django import DjangoIntegration
 
-from tap_provider.sentry import before_send
+from tap_provider.sentry import before_send, before_send_log
 
 from ..base import *  # noqa: F403
 from .transport import Kept
@@ -17,7 +18,16 @@ TAP_PROVIDER_REGISTRABLE_METHODS = ["totp", "recovery_codes", "password"]
 OAUTH2_PROVIDER = {
     "OAUTH2_VALIDATOR_CLASS": "tap_provider.oidc.validator.TapOAuth2Validator",
     "CLIENT_SECRET_HASHER": "tap_client_secret",
-    "SCOPES": {"profile": "Know your name", "method_registration": "Register sign-in methods with you"},
+    "OIDC_ENABLED": True,
+    "OIDC_ISS_ENDPOINT": "http://testserver/o",
+    "OIDC_RSA_PRIVATE_KEY": JWK.generate(kty="RSA", size=2048).export_to_pem(private_key=True, password=None).decode(),
+    "OIDC_RP_INITIATED_LOGOUT_ENABLED": True,
+    "SCOPES": {
+        "openid": "Know who you are",
+        "profile": "Know your name",
+        "offline_access": "Stay signed in for you",
+        "method_registration": "Register sign-in methods with you",
+    },
     "PKCE_REQUIRED": True,
 }
 DEFAULT_EXCEPTION_REPORTER = "tap_provider.debug.ExceptionReporter"
@@ -26,7 +36,12 @@ DEFAULT_EXCEPTION_REPORTER_FILTER = "tap_provider.debug.ExceptionReporterFilter"
 
 def start_sentry(*, with_scrubber: bool = True, send_default_pii: bool = True) -> None:
     """Start the SDK with everything on that reports more."""
-    ours = {"before_send": before_send, "before_send_transaction": before_send} if with_scrubber else {}
+    names = {
+        "before_send": before_send,
+        "before_send_transaction": before_send,
+        "before_send_log": before_send_log,
+    }
+    ours = names if with_scrubber else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # `send_default_pii`, which sites have
         sentry_sdk.init(
@@ -35,6 +50,7 @@ def start_sentry(*, with_scrubber: bool = True, send_default_pii: bool = True) -
             integrations=[DjangoIntegration(cache_spans=True)],
             send_default_pii=send_default_pii,
             traces_sample_rate=1.0,
+            enable_logs=True,
             include_local_variables=True,
             max_request_body_size="always",
             max_value_length=100_000,
