@@ -28,7 +28,7 @@ class TapProviderConfig(AppConfig):
         from django.contrib.auth.signals import user_logged_in, user_logged_out
         from django.db.models.signals import m2m_changed, post_save, pre_delete, pre_save
 
-        from . import checks, mail, notices, registration_session, report_checks, sign_in, throttle
+        from . import checks, issue, mail, notices, registration_session, report_checks, sign_in, throttle
         from .methods import full_session, password, recovery_codes, registry
 
         self.sweepers: dict[str, Callable[..., int]] = {  # for `manage.py tap sweep`
@@ -45,6 +45,12 @@ class TapProviderConfig(AppConfig):
         registry.register_ours(password.PasswordKind())
         user_logged_in.connect(full_session.record_login, dispatch_uid="tap_provider.record_login")
         user_logged_out.connect(full_session.record_logout, dispatch_uid="tap_provider.record_logout")
+        # The pass before the sign-ins: the order of locks (decision 0022).
+        post_save.connect(
+            issue.end_pass_with_activity,
+            sender=get_user_model(),
+            dispatch_uid="tap_provider.end_pass_with_activity",
+        )
         post_save.connect(
             sign_in.end_with_activity, sender=get_user_model(), dispatch_uid="tap_provider.end_with_activity"
         )

@@ -25,7 +25,7 @@ from .models import LONGEST_LIFETIME, AuditEvent, SignIn, TemporaryAccessPass
 from .passcode import generate_passcode, group_passcode, hash_passcode
 from .people import lock_people
 from .policy import ResolvedPolicy, resolve_policy
-from .sign_in import end_sign_ins
+from .sign_in import end_sign_ins, hold_user
 from .standing import outranks, reach_of
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 ISSUE_PERMISSION = "tap_provider.add_temporaryaccesspass"
 REVOKE_PERMISSION = "tap_provider.delete_temporaryaccesspass"
+DEACTIVATED = "the user was deactivated"
 
 GRACE = timedelta(minutes=5)
 """How far in the past a start may lie: clocks differ, and forms take a while to fill in."""
@@ -138,6 +139,20 @@ def end_pass(pass_id: UUID, *, user: Any, actor: Any, now: datetime, reason: str
             signals.pass_revoked, sender=TemporaryAccessPass, pass_id=pass_id, user=user, actor=actor
         )
     return True
+
+
+def end_pass_with_activity(sender: type[Any], instance: Any, created: bool, raw: bool = False, **kwargs: Any) -> None:
+    """Receive `post_save` of a user: a user who is deactivated has no pass, and none comes back with reactivation."""
+    if not created and not raw and not instance.is_active:
+        _end_pass_of(instance, now=timezone.now())
+
+
+@retry_conflicts
+def _end_pass_of(user: Any, *, now: datetime) -> None:
+    with transaction.atomic():
+        hold_user(user)  # first, as everywhere (decision 0022)
+        for pass_id in TemporaryAccessPass.objects.filter(user=user).values_list("pk", flat=True):
+            end_pass(pass_id, user=user, actor=None, now=now, reason=DEACTIVATED)
 
 
 def guard_issue(*, actor: Any | None, user: Any | None, policy: ResolvedPolicy) -> None:

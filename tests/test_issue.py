@@ -692,6 +692,26 @@ def test_revoke__of_an_inactive_user_is_allowed(robin: Any, helpdesk: Any, issue
     assert not TemporaryAccessPass.objects.exists()
 
 
+def test_deactivation__ends_the_pass_for_good(robin: Any, issue: Any, sign_in_with_pass: Any) -> None:
+    """Otherwise a passcode from before opens the account once the user is reactivated."""
+    issued = issue(robin)
+    robin.first_name = "Robert"
+    robin.save()
+    assert TemporaryAccessPass.objects.get().user == robin
+
+    robin.is_active = False
+    robin.save()
+    robin.is_active = True
+    robin.save()
+
+    assert not TemporaryAccessPass.objects.exists()
+    event = AuditEvent.objects.get(kind=AuditEvent.Kind.PASS_REVOKED)
+    assert (event.actor_key, event.pass_id) == ("", issued.temporary_access_pass.pk)
+    assert event.detail == {"reason": "the user was deactivated"}
+    assert sign_in_with_pass(robin.upn, issued.passcode).status_code == 200  # the page again, with a refusal
+    assert not SignIn.objects.exists()
+
+
 def test_revoke__what_is_gone_already_is_not_revoked_again(robin: Any, admin: Any, issue: Any) -> None:
     """The trail says who ended it and when; a second "revoked", or one of a replaced pass, would not be true."""
     replaced = issue(robin, now=NOW).temporary_access_pass

@@ -190,6 +190,41 @@ def everywhere_against_devices(scene: Scene) -> None:
     expect_nothing_unrecorded(scene, scene.kim)
 
 
+def everywhere_against_approving_devices(scene: Scene) -> None:
+    """A stolen session approves devices in a loop, and they fetch their tokens at once."""
+    thief, here = scene.sign_in(scene.kim), scene.sign_in(scene.kim)
+    party = scene.client("television")
+    model = get_device_grant_model()
+    party.application.authorization_grant_type = type(party.application).GRANT_DEVICE_CODE
+    party.application.save()
+    answers: list[Any] = []
+
+    def approver(name: str) -> Callable[[], bool]:
+        there, server, numbers = same_session(thief), browser(), iter(range(1000))
+
+        def approve() -> bool:
+            code = f"{scene.name}-{name}-{next(numbers)}"
+            expires = timezone.now() + timezone.timedelta(minutes=10)
+            waiting = {"user": scene.kim, "scope": "profile", "expires": expires}
+            model.objects.create(client_id=party.client_id, device_code=code, user_code=code[-20:], **waiting)
+            confirmed = there.post(f"/o/device-confirm/{party.client_id}/{code[-20:]}", {"action": "accept"})
+            scene.expect(confirmed.status_code < 500, f"an approval was answered {told(confirmed)}")
+            response = server.post(TOKEN, {"grant_type": DEVICE_CODE_GRANT, "device_code": code, **party.credentials})
+            scene.expect(response.status_code in {200, 400}, f"a device was answered {told(response)}")
+            if response.status_code == 200:
+                answers.append(response.json())
+            return bool(response.status_code == 200)
+
+        return approve
+
+    (response,) = run_beside(scene, {f"device {n}": approver(f"a{n}") for n in range(3)}, partial(press, here))
+    expect_pressed(scene, response)
+    scene.expect(len(answers) >= 3, f"{len(answers)} devices got tokens before the ending")
+    for answer in answers:
+        Chain(scene, party, answer).expect_dead()
+    expect_nothing_unrecorded(scene, scene.kim)
+
+
 # Every other verb that ends a sign-in, against refreshing and against codes
 
 
@@ -392,6 +427,7 @@ RACES: dict[str, Callable[[Scene], None]] = {
     "everywhere_against_codes": everywhere_against_codes,
     "everywhere_against_unrecorded_tokens": everywhere_against_unrecorded_tokens,
     "everywhere_against_devices": everywhere_against_devices,
+    "everywhere_against_approving_devices": everywhere_against_approving_devices,
     **{f"ending_by_{name}": partial(ending, by=name) for name in ENDINGS},
     "ending_of_the_user": ending_of_the_user,
     "code_used_again": code_used_again,

@@ -8,6 +8,8 @@ from typing import Any
 
 from django.utils import timezone
 
+from tap_provider.exceptions import IssueNotAllowed
+from tap_provider.issue import IssuedPass
 from tap_provider.models import AuditEvent, SignIn, TemporaryAccessPass
 from tap_provider.policy import change_policy
 from tap_provider.registration_session import why_over
@@ -85,8 +87,25 @@ def redemption(scene: Scene, *, by: str) -> None:
     allow(scene)
     expect_nothing_alive(scene)
     opened = AuditEvent.objects.filter(kind=AuditEvent.Kind.PASS_REDEEMED, user_key=str(scene.kim.pk)).count()
-    spent = TemporaryAccessPass.objects.get(user=scene.kim).redemption_count
-    scene.expect(spent == opened <= 1, f"spent {spent} times, {opened} sessions opened")
+    held = TemporaryAccessPass.objects.filter(user=scene.kim).first()
+    if forbid is deactivate:
+        scene.expect(held is None and opened <= 1, f"{held!r} is left, {opened} sessions opened")
+    else:
+        spent = 0 if held is None else held.redemption_count
+        scene.expect(spent == opened <= 1, f"spent {spent} times, {opened} sessions opened")
+
+
+def issue_against_deactivation(scene: Scene) -> None:
+    """Passes are issued for a user who is deactivated meanwhile: none is left, and none comes back."""
+    scene.policy()
+    issuing = [partial(scene.issue, scene.kim) for _ in range(MANY)]
+    *issued, deactivated = all_at_once(*issuing, partial(deactivate, scene))
+    scene.expect(deactivated is None, f"deactivating came to {deactivated!r}")
+    for outcome in issued:
+        scene.expect(isinstance(outcome, IssuedPass | IssueNotAllowed), f"issuing came to {outcome!r}")
+    reactivate(scene)
+    left = TemporaryAccessPass.objects.filter(user=scene.kim).count()
+    scene.expect(left == 0, "a pass from before the deactivation is left")
 
 
 def password(scene: Scene) -> None:
@@ -107,6 +126,7 @@ def login_of_another_page(scene: Scene) -> None:
 
 RACES: dict[str, Callable[[Scene], None]] = {
     **{f"redemption_against_{way}": partial(redemption, by=way) for way in WAYS},
+    "issue_against_deactivation": issue_against_deactivation,
     "password_against_deactivation": password,
     "login_of_another_page_against_deactivation": login_of_another_page,
 }

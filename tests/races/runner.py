@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from tap_provider.models import AttemptCounter
 
-from . import endings, forbidding, twice
+from . import endings, forbidding, guessing, twice
 from .scene import Scene, race_settings
 
-RACES = {**endings.RACES, **forbidding.RACES, **twice.RACES}
+RACES = {**endings.RACES, **forbidding.RACES, **guessing.RACES, **twice.RACES}
 
 
 def run(name: str) -> list[str]:
