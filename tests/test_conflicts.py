@@ -12,7 +12,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import IntegrityError, OperationalError, connection, transaction
+from django.test import RequestFactory
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from django_otp_webauthn.models import WebAuthnCredential
 
@@ -25,7 +27,17 @@ from tap_provider.models import AttemptCounter, AuditEvent, Level, SignIn
 from tap_provider.own_pass import discard_own_pass
 from tap_provider.policy import change_policy
 from tap_provider.redeem import redeem_pass
-from tap_provider.sign_in import Client, begin_sign_in, end_overdue_sign_ins, end_sign_in, sign_in_ending
+from tap_provider.sign_in import (
+    SESSION_KEY,
+    Client,
+    begin_sign_in,
+    end_overdue_sign_ins,
+    end_sign_in,
+    has_same_password,
+    new_session,
+    serving,
+    sign_in_ending,
+)
 from tap_provider.sign_out import end_own_sign_in, sign_out_everywhere
 
 from .conftest import DAY, NOW, all_at_once
@@ -203,6 +215,20 @@ class Scene:
         assert own is not None
         return remove_method(sign_in=self.current, own=own, client=Client(), now=NOW)
 
+    def set_password(self) -> None:
+        """In the session of `current`, which goes on."""
+        self.robin.set_password("another-long-enough-phrase")
+        request = RequestFactory().post("/")
+        request.session = new_session()
+        request.session[SESSION_KEY] = str(self.current.pk)
+        request.session.save()
+        request.COOKIES[settings.SESSION_COOKIE_NAME] = str(request.session.session_key)
+        with serving(request):
+            self.robin.save()
+        kept = SignIn.objects.select_related("user").get(pk=self.current.pk)
+        assert kept.ended_at is None
+        assert has_same_password(kept)
+
     def deactivate(self) -> None:
         self.robin.is_active = False
         self.robin.save()
@@ -249,6 +275,7 @@ VERBS: dict[str, Callable[[Scene], Any]] = {
     "lose_method": Scene.lose,
     "remove_method": Scene.remove,
     "deactivation": Scene.deactivate,
+    "password_change": Scene.set_password,
 }
 
 

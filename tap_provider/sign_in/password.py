@@ -14,6 +14,7 @@ from django.contrib.auth.hashers import get_hasher, identify_hasher
 from django.db import transaction
 from django.utils import timezone
 
+from ..conflicts import retry_conflicts
 from ..models import SignIn
 from .django_session import sign_in_being_served
 from .end import end_sign_ins, unrecorded_ending
@@ -22,6 +23,7 @@ from .stamp import is_stamp_current, password_stamp, renew_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from datetime import datetime
 
 
 def has_same_password(sign_in: SignIn) -> bool:
@@ -46,16 +48,22 @@ def end_with_password(
     is_set = getattr(instance, "_password", None) is not None and (update_fields is None or "password" in update_fields)
     if created or raw or not is_set:
         return
-    now, here = timezone.now(), sign_in_being_served()
+    here = sign_in_being_served()
+    keeps = here if here is not None and here.user_id == instance.pk else None
+    _end_others(instance, keeps, stamp="" if keeps is None else keeps.password_stamp, now=timezone.now())
+
+
+@retry_conflicts
+def _end_others(user: Any, keeps: SignIn | None, *, stamp: str, now: datetime) -> None:
     with transaction.atomic():
-        hold_user(instance)
-        others = SignIn.objects.not_ended().filter(user=instance).select_related("user")
-        if here is not None and here.user_id == instance.pk:
-            others = others.exclude(pk=here.pk)
-            here.user = instance
-            renew_stamp(here)
+        hold_user(user)
+        others = SignIn.objects.not_ended().filter(user=user).select_related("user")
+        if keeps is not None:
+            others = others.exclude(pk=keeps.pk)
+            keeps.user, keeps.password_stamp = user, stamp  # as it was, where this is tried once more
+            renew_stamp(keeps)
         end_sign_ins(others, reason=SignIn.EndedReason.PASSWORD_CHANGED, now=now)
-        unrecorded_ending.send(sender=SignIn, user=instance, now=now)
+        unrecorded_ending.send(sender=SignIn, user=user, now=now)
 
 
 def keep_with_rehash(
