@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 def security_info_url() -> str:
     """Return the address of Security info, or "" without `TAP_PROVIDER_BASE_URL`."""
-    return _absolute("security_info")
+    if not settings.base_url:
+        return ""
+    try:
+        return absolute_url(reverse("tap_provider:security_info", urlconf=_site()))
+    except NoReverseMatch:
+        return ""
 
 
 def pass_sign_in_url(pass_id: UUID, *, request: HttpRequest | None = None) -> str:
@@ -31,11 +36,18 @@ def pass_sign_in_url(pass_id: UUID, *, request: HttpRequest | None = None) -> st
     Without `TAP_PROVIDER_BASE_URL` the address follows the host of `request`; without a request it is a path.
     """
     query = urlencode({"handle": handle_of(pass_id)})
-    url = _absolute("sign_in_with_pass")
-    if not url:
-        path = reverse("tap_provider:sign_in_with_pass")
-        url = path if request is None else request.build_absolute_uri(path)
-    return f"{url}?{query}"
+    return f"{absolute_url(reverse('tap_provider:sign_in_with_pass', urlconf=_site()), request=request)}?{query}"
+
+
+def absolute_url(path: str, *, request: HttpRequest | None = None) -> str:
+    """Return the address of a page of this site.
+
+    Without `TAP_PROVIDER_BASE_URL` it follows the host of `request`; without a request it is the path.
+    """
+    if settings.base_url:
+        # The prefix is the request's, if there is one: the setting has the whole of it.
+        return f"{settings.base_url}/{path.removeprefix(get_script_prefix())}"
+    return path if request is None else request.build_absolute_uri(path)
 
 
 def site_name(request: HttpRequest) -> str:
@@ -43,12 +55,6 @@ def site_name(request: HttpRequest) -> str:
     return urlsplit(settings.base_url).netloc or request.get_host()
 
 
-def _absolute(name: str) -> str:
-    if not settings.base_url:
-        return ""
-    try:
-        path = reverse(f"tap_provider:{name}", urlconf=django_settings.ROOT_URLCONF)
-    except NoReverseMatch:
-        return ""
-    # The prefix is the request's, if there is one: the setting has the whole of it.
-    return f"{settings.base_url}/{path.removeprefix(get_script_prefix())}"
+def _site() -> str:
+    # Not that of a request, which may have a URL conf of its own.
+    return str(django_settings.ROOT_URLCONF)

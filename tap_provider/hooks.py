@@ -6,6 +6,7 @@ never widen it: the guards of `issue` and `redeem` hold whatever a hook answers.
 
 from __future__ import annotations
 
+import logging
 import unicodedata
 from functools import lru_cache
 from ipaddress import ip_address
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from django.http import HttpRequest
+
+logger = logging.getLogger(__name__)
 
 LONGEST_UPN = 254
 NOBODY = "\N{REPLACEMENT CHARACTER}"
@@ -115,9 +118,22 @@ class Hooks:
             # The last entry was written by the nearest proxy; those further left may be the client's invention.
             address = hops[-trusted] if len(hops) >= trusted else address
         try:
-            return str(ip_address(address))
+            found = ip_address(address)
         except ValueError:
             return None
+        if not trusted and found.is_private and "HTTP_X_FORWARDED_FOR" in request.META:
+            _warn_of_proxy(str(found))
+        return str(found)
+
+
+@lru_cache(maxsize=1)
+def _warn_of_proxy(address: str) -> None:
+    # No system check can know the proxies of a site. Said once a process.
+    logger.warning(
+        "A request from %s has X-Forwarded-For, and TAP_PROVIDER_TRUSTED_PROXIES is 0. If that is a proxy of the site, "
+        "all visitors share its limit of attempts: set the number of proxies.",
+        address,
+    )
 
 
 @lru_cache(maxsize=8)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Any
 
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as CheckWarning
+from django.utils.log import AdminEmailHandler as DjangoAdminEmailHandler
 from django.utils.module_loading import import_string
 
-from .debug import ExceptionReporter, ExceptionReporterFilter
+from .debug import AdminEmailHandler, ExceptionReporter, ExceptionReporterFilter
 
 REPORTERS: dict[str, type[Any]] = {
     "DEFAULT_EXCEPTION_REPORTER": ExceptionReporter,
@@ -39,7 +41,24 @@ def check_error_reports(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             continue
         if not (isinstance(named, type) and issubclass(named, expected)):
             found.append(CheckWarning("Error reports and error mails show secrets.", hint=hint, id=W020))
-    return found
+    return [*found, *_handlers_of_error_mails()]
+
+
+def _handlers_of_error_mails() -> list[CheckMessage]:
+    if not django_settings.ADMINS:
+        return []  # no mail is sent
+    names = [name for name, logger in logging.root.manager.loggerDict.items() if isinstance(logger, logging.Logger)]
+    mailing = [
+        name or "root"
+        for name in ("", *sorted(names))
+        for handler in logging.getLogger(name).handlers
+        if isinstance(handler, DjangoAdminEmailHandler) and not isinstance(handler, AdminEmailHandler)
+    ]
+    hint = f"Name {AdminEmailHandler.__module__}.{AdminEmailHandler.__qualname__} in LOGGING."
+    return [
+        CheckWarning(f"Error mails of the logger {name!r} show secrets in their subject.", hint=hint, id=W020)
+        for name in mailing
+    ]
 
 
 def check_sentry(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:

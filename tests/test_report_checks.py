@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.utils.log import AdminEmailHandler as DjangoAdminEmailHandler
 
-from tap_provider.debug import ExceptionReporter, ExceptionReporterFilter
+from tap_provider.debug import AdminEmailHandler, ExceptionReporter, ExceptionReporterFilter
 from tap_provider.report_checks import E020, W020, W021, check_error_reports, check_sentry
+
+from .conftest import ADMINS
 
 
 class OwnReporter(ExceptionReporter):
@@ -39,6 +43,19 @@ def test_check_error_reports__takes_subclasses(settings: Any) -> None:
     settings.DEFAULT_EXCEPTION_REPORTER = f"{__name__}.OwnReporter"
     settings.DEFAULT_EXCEPTION_REPORTER_FILTER = f"{__name__}.OwnFilter"
     assert check_error_reports(None) == []
+
+
+def test_check_error_reports__wants_our_handler_of_error_mails(settings: Any) -> None:
+    logger = logging.getLogger("site.errors")
+    for handler, expected in ((DjangoAdminEmailHandler(), [W020]), (AdminEmailHandler(), [])):
+        logger.addHandler(handler)
+        try:
+            settings.ADMINS = []
+            assert check_error_reports(None) == []
+            settings.ADMINS = ADMINS
+            assert [found.id for found in check_error_reports(None)] == expected
+        finally:
+            logger.removeHandler(handler)
 
 
 def test_check_sentry__says_nothing_where_the_sdk_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

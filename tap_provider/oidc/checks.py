@@ -33,6 +33,7 @@ W105 = "tap_provider.W105"  # client secrets are hashed like passwords
 W106 = "tap_provider.W106"  # the toolkit's backend signs in whoever shows an access token
 W109 = "tap_provider.W109"  # a consent template of the site's own that is not used
 W110 = "tap_provider.W110"  # any caller, or any host, may register a client
+W112 = "tap_provider.W112"  # the issuer follows the Host header of any request
 W111 = "tap_provider.W111"  # a default scope that is never granted by default
 
 TOKEN_BACKEND = "oauth2_provider.backends.OAuth2Backend"  # noqa: S105 a path, no token
@@ -70,6 +71,7 @@ def register_all() -> None:
     register(Tags.security)(check_token_backend)
     register(Tags.security)(check_client_registration)
     register(Tags.security)(check_default_scopes)
+    register(Tags.security)(check_issuer)
     register(Tags.templates)(check_consent_template)
     register(Tags.urls)(check_views)
     register(Tags.urls)(check_application_pages)
@@ -176,6 +178,14 @@ def check_default_scopes(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         return []
     hint = 'Take them out of OAUTH2_PROVIDER["DEFAULT_SCOPES"]; clients name them.'
     return [CheckWarning(f"Scopes that are never granted by default: {never}.", hint=hint, id=W111)]
+
+
+def check_issuer(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    if oauth2_settings.OIDC_ISS_ENDPOINT or "*" not in django_settings.ALLOWED_HOSTS:
+        return []
+    hint = 'Set OAUTH2_PROVIDER["OIDC_ISS_ENDPOINT"] to its address, or name the hosts in ALLOWED_HOSTS.'
+    message = "The issuer, and every address in the metadata, follow the Host header of any request."
+    return [CheckWarning(message, hint=hint, id=W112)]
 
 
 def check_consent_template(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:

@@ -14,6 +14,7 @@ from oauth2_provider.settings import oauth2_settings
 from oauthlib.oauth2.rfc8628.errors import AccessDenied, AuthorizationPendingError, ExpiredTokenError, SlowDownError
 from oauthlib.openid.connect.core.grant_types import AuthorizationCodeGrant
 
+from ..addresses import absolute_url
 from ..sign_in import find_sign_in, hold_sign_in
 from .contexts import is_live, remember_code
 from .tokens import CodeSpent
@@ -50,7 +51,8 @@ def own_verification_uri(request: HttpRequest) -> str | None:
         page = reverse("oauth2_provider:device")
     except NoReverseMatch:
         return None
-    return urljoin(oauth2_settings.OIDC_ISS_ENDPOINT or request.build_absolute_uri("/"), page)
+    issuer = oauth2_settings.OIDC_ISS_ENDPOINT
+    return urljoin(issuer, page) if issuer else absolute_url(page, request=request)
 
 
 def set_pace(device_code: str, *, interval: int, now: datetime) -> None:

@@ -30,11 +30,13 @@ from tap_provider.oidc.checks import (
     W109,
     W110,
     W111,
+    W112,
     check_application_pages,
     check_client_registration,
     check_client_secrets,
     check_consent_template,
     check_default_scopes,
+    check_issuer,
     check_scopes,
     check_token_backend,
     check_validator,
@@ -276,6 +278,16 @@ def test_check_client_registration__W110_where_any_host_may_register() -> None: 
         assert check_client_registration(None) == []
     with toolkit_settings(CIMD_ENABLED=True, **{permission: []}):
         assert check_client_registration(None) == []
+
+
+def test_check_issuer__W112_where_any_host_names_it(settings: Any) -> None:  # noqa: N802
+    settings.ALLOWED_HOSTS = ["*"]
+    assert check_issuer(None) == []  # the example names its issuer
+    with toolkit_settings(OIDC_ISS_ENDPOINT=None):
+        [found] = check_issuer(None)
+        assert (found.id, found.is_serious()) == (W112, False)
+        settings.ALLOWED_HOSTS = ["login.example.com"]
+        assert check_issuer(None) == []
 
 
 def test_check_default_scopes__W111_where_one_is_never_granted() -> None:  # noqa: N802

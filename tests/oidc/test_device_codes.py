@@ -120,6 +120,15 @@ def test_device_authorization__names_the_page_for_the_user_code(television: Part
     assert row().user is None  # the user has yet to confirm what the device shows (§3.3.1)
 
 
+def test_device_authorization__names_the_page_by_the_address_of_the_site_where_no_issuer_is_set(
+    television: Party, settings: Any
+) -> None:
+    """Not by the Host header, which is the device's own word."""
+    settings.TAP_PROVIDER_BASE_URL = "https://login.example.com"
+    with toolkit_settings(OIDC_ISS_ENDPOINT=None):
+        assert ask(television).json()["verification_uri"] == "https://login.example.com/o/device/"
+
+
 @pytest.mark.compliance("RFC 8628 §3.2")
 def test_device_authorization__names_the_page_of_the_sites_own(television: Party) -> None:
     with toolkit_settings(OAUTH_DEVICE_VERIFICATION_URI="https://example.test/tv"):
