@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import get_user_model, update_session_auth_hash
 from django.contrib.auth.forms import SetPasswordForm
+from django.contrib.auth.hashers import identify_hasher
 from django.contrib.auth.password_validation import password_changed, validate_password
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
@@ -73,17 +74,17 @@ class PasswordKind(MethodKind):
     backends = ("tap_provider.backends.ModelBackend", "tap_provider.backends.AllowAllUsersModelBackend")
 
     def methods(self, user: Any) -> list[Method]:
-        return [Method(id=ID, name=str(self.label))] if user.has_usable_password() else []
+        return [Method(id=ID, name=str(self.label))] if _can_match(user) else []
 
     def remove(self, user: Any, method_id: str) -> bool:
-        if method_id != ID or not user.has_usable_password():
+        if method_id != ID or not _can_match(user):
             return False
         user.set_unusable_password()
         user.save(update_fields=["password"])
         return True
 
     def why_not_register(self, user: Any, sign_in: SignIn) -> _StrOrPromise | None:
-        if user.has_usable_password() and not sign_in.is_registration_only:
+        if _can_match(user) and not sign_in.is_registration_only:
             return _("You have a password. Change it where this site asks for the current one.")
         return None
 
@@ -117,3 +118,16 @@ class PasswordKind(MethodKind):
         if sign_in is not None and not sign_in.is_registration_only:
             update_session_auth_hash(request, current)
         return self.methods(current)[0]
+
+
+def _can_match(user: Any) -> bool:
+    """Return True if some password can match the stored hash.
+
+    `has_usable_password()` also takes an empty text for a password, which `objects.create()` and bulk imports leave
+    behind, and a hash by a hasher that the site no longer has. Neither matches anything.
+    """
+    try:
+        identify_hasher(user.password)
+    except ValueError:
+        return False
+    return bool(user.has_usable_password())

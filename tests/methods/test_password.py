@@ -48,6 +48,23 @@ def test_methods__a_usable_password_is_one(robin: Any) -> None:
     assert [method.id for method in PasswordKind().methods(robin)] == ["password"]
 
 
+@pytest.mark.parametrize("stored", ["", "plain text", "bcrypt$$2b$12$hash-of-a-hasher-that-is-not-listed", "!unusable"])
+def test_methods__a_text_that_no_password_matches_is_none(
+    stored: str, robin: Any, issue: Any, sign_in_with_pass: Any, client: Client
+) -> None:
+    """As `objects.create()` and bulk imports leave it (""), and as a hasher that was removed does."""
+    type(robin).objects.filter(pk=robin.pk).update(password=stored)
+    robin.refresh_from_db()
+    assert PasswordKind().methods(robin) == []
+    assert not PasswordKind().remove(robin, "password")
+    assert not registry.has_password(robin)
+    sign_in_with_pass(robin.upn, issue(robin).passcode)
+    begin(client)
+    assert client.post(ADD, GOOD)["Location"] == "/account/security-info/?registered=password"
+    robin.refresh_from_db()
+    assert [method.id for method in PasswordKind().methods(robin)] == ["password"]
+
+
 def test_register__a_holder_sets_a_password(holder_client: Client, robin: Any) -> None:
     assert begin(holder_client)["Location"] == ADD
     assert holder_client.post(ADD, GOOD)["Location"] == "/account/security-info/?registered=password"
