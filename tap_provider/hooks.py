@@ -64,8 +64,9 @@ class Hooks:
         return users[0] if users else None
 
     def get_upn(self, user: Any) -> str:
-        """Return the UPN of a user, as it is shown and typed."""
-        return str(getattr(user, settings.upn_field))
+        """Return the UPN of a user, as it is shown and typed; empty if the user has none."""
+        upn = getattr(user, settings.upn_field)
+        return "" if upn is None else str(upn)
 
     def may_issue_for(self, actor: Any, user: Any) -> bool:
         """Tell whether this administrator may issue and revoke passes of that user (say, of their own department).

@@ -18,9 +18,9 @@ from django.views.decorators.debug import sensitive_variables
 from . import audit, signals
 from .conf import settings
 from .conflicts import retry_conflicts
-from .exceptions import InvalidPass, IssueNotAllowed, RevokeNotAllowed
+from .exceptions import AmbiguousUpn, InvalidPass, IssueNotAllowed, RevokeNotAllowed
 from .handle import first_group_of
-from .hooks import get_hooks
+from .hooks import clean_upn, find_user, get_hooks
 from .models import LONGEST_LIFETIME, AuditEvent, SignIn, TemporaryAccessPass
 from .passcode import generate_passcode, group_passcode, hash_passcode
 from .people import lock_people
@@ -174,6 +174,22 @@ def guard_issue(*, actor: Any | None, user: Any | None, policy: ResolvedPolicy) 
         raise IssueNotAllowed(_("You may not issue a Temporary Access Pass for this user."), code="not_yours")
     if not policy.allows_user:
         raise IssueNotAllowed(_("The policy does not allow a Temporary Access Pass for this user."), code="policy")
+    _guard_upn(user)
+
+
+def _guard_upn(user: Any) -> None:
+    """Raise IssueNotAllowed unless the holder can name themselves: no passcode is issued that cannot be redeemed."""
+    upn = get_hooks().get_upn(user)
+    if clean_upn(upn) is None:
+        message = _("This user has no user principal name to sign in with.")
+        raise IssueNotAllowed(message, code="no_upn")
+    try:
+        found = find_user(upn)
+    except AmbiguousUpn:
+        found = None
+    if found is None or found.pk != user.pk:
+        message = _("Another user has the same user principal name, in other letters perhaps. Change one of the two.")
+        raise IssueNotAllowed(message, code="ambiguous_upn")
 
 
 def guard_revoke(*, actor: Any | None, user: Any | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -187,6 +188,10 @@ def test_client_address__seen_past_the_trusted_proxies_alone(
     settings.TAP_PROVIDER_TRUSTED_PROXIES = trusted
     request = rf.get("/", REMOTE_ADDR=remote, **({"HTTP_X_FORWARDED_FOR": forwarded} if forwarded else {}))
     assert Hooks().client_address(request) == address
+
+
+def test_get_upn__of_a_user_without_one_is_empty() -> None:
+    assert Hooks().get_upn(SimpleNamespace(upn=None)) == ""
 
 
 @pytest.mark.parametrize(

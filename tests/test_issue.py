@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser, Group, Permission
 from django.contrib.sessions.models import Session
 from django.db import connection
@@ -440,8 +441,8 @@ def test_issue__by_a_user_that_was_never_stored(robin: Any, policy_on: Any) -> N
 def test_issue__reading_both_people_anew_costs_one_statement(
     helpdesk: Any, robin: Any, policy_on: Any, hasher: Any, django_assert_num_queries: Any
 ) -> None:
-    """The policy twice; both people, and two for the permissions of each; old pass, new pass, event; two savepoints."""
-    with django_assert_num_queries(12):
+    """The policy twice; both people, two for the permissions of each, the UPN; old and new pass, event; savepoints."""
+    with django_assert_num_queries(13):
         issue_pass(actor=helpdesk, user=robin, now=NOW)
 
 
@@ -690,6 +691,39 @@ def test_revoke__of_an_inactive_user_is_allowed(robin: Any, helpdesk: Any, issue
     type(robin).objects.filter(pk=robin.pk).update(is_active=False)
     revoke_pass(actor=helpdesk, temporary_access_pass=held, now=NOW)
     assert not TemporaryAccessPass.objects.exists()
+
+
+@pytest.mark.parametrize("email", ["", " ", "\u200b"])
+def test_issue__for_a_user_without_a_upn_is_refused(
+    email: str, admin: Any, make_user: MakeUser, policy_on: Any, settings: Any
+) -> None:
+    """The holder could not name themselves."""
+    settings.TAP_PROVIDER_UPN_FIELD = "email"
+    assert refused_code(actor=admin, user=make_user("robin", email=email)) == "no_upn"
+
+
+def test_issue__for_a_user_whose_upn_another_has_in_other_case_is_refused(
+    admin: Any, robin: Any, make_user: MakeUser, policy_on: Any, settings: Any
+) -> None:
+    """Neither could redeem a pass: the name that is typed means both."""
+    settings.TAP_PROVIDER_UPN_FIELD = "email"
+    twin = make_user("twin", email="ROBIN@example.test")
+    assert refused_code(actor=admin, user=robin) == refused_code(actor=admin, user=twin) == "ambiguous_upn"
+    twin.email = "twin@example.test"
+    twin.save()
+    issue_pass(actor=admin, user=robin, now=NOW)
+
+
+class FindsTheAdministrator(Hooks):
+    def find_user(self, upn: str) -> Any:
+        return get_user_model()._default_manager.filter(is_superuser=True).first()
+
+
+def test_issue__for_a_user_whom_the_sites_hook_does_not_find_is_refused(
+    admin: Any, robin: Any, policy_on: Any, settings: Any
+) -> None:
+    settings.TAP_PROVIDER_HOOKS = "tests.test_issue.FindsTheAdministrator"
+    assert refused_code(actor=admin, user=robin) == "ambiguous_upn"
 
 
 def test_deactivation__ends_the_pass_for_good(robin: Any, issue: Any, sign_in_with_pass: Any) -> None:
