@@ -6,10 +6,8 @@ never widen it: the guards of `issue` and `redeem` hold whatever a hook answers.
 
 from __future__ import annotations
 
-import logging
 import unicodedata
 from functools import lru_cache
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import get_user_model
@@ -18,13 +16,12 @@ from django.utils.module_loading import import_string
 from .conf import settings
 from .exceptions import AmbiguousUpn
 from .models import Standing
+from .proxies import client_address
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from django.http import HttpRequest
-
-logger = logging.getLogger(__name__)
 
 LONGEST_UPN = 254
 NOBODY = "\N{REPLACEMENT CHARACTER}"
@@ -112,29 +109,7 @@ class Hooks:
 
     def client_address(self, request: HttpRequest) -> str | None:
         """Return the address of the client, seen past as many proxies as `TAP_PROVIDER_TRUSTED_PROXIES` says."""
-        address = request.META.get("REMOTE_ADDR", "")
-        trusted = settings.trusted_proxies
-        if trusted:
-            hops = [hop.strip() for hop in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",") if hop.strip()]
-            # The last entry was written by the nearest proxy; those further left may be the client's invention.
-            address = hops[-trusted] if len(hops) >= trusted else address
-        try:
-            found = ip_address(address)
-        except ValueError:
-            return None
-        if not trusted and found.is_private and "HTTP_X_FORWARDED_FOR" in request.META:
-            _warn_of_proxy(str(found))
-        return str(found)
-
-
-@lru_cache(maxsize=1)
-def _warn_of_proxy(address: str) -> None:
-    # No system check can know the proxies of a site. Said once a process.
-    logger.warning(
-        "A request from %s has X-Forwarded-For, and TAP_PROVIDER_TRUSTED_PROXIES is 0. If that is a proxy of the site, "
-        "all visitors share its limit of attempts: set the number of proxies.",
-        address,
-    )
+        return client_address(request)
 
 
 @lru_cache(maxsize=8)
