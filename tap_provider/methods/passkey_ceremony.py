@@ -67,7 +67,8 @@ GOOD_FOR = timedelta(hours=1)
 """How old a question may be when it is answered: the browser's offer on the sign-in page waits as long as the page."""
 
 LABEL = _("Passkey")
-LONGEST_LABEL = 64  # characters; authenticators keep 64 bytes (WebAuthn §5.4.1)
+LONGEST_LABEL = 64
+"""Bytes in UTF-8 that every authenticator keeps of a name (WebAuthn §6.4.1)."""
 
 UNKNOWN_CREDENTIAL = "Unknown-Credential"
 """Header of the answer to a passkey that is registered no more: relying party id and credential id, for
@@ -107,11 +108,11 @@ class PasskeyHelper(WebAuthnHelper):
         return options
 
     def get_credential_name(self, user: Any) -> str:
-        return get_hooks().get_upn(user)[:LONGEST_LABEL]
+        return _cut(get_hooks().get_upn(user))
 
     def get_credential_display_name(self, user: Any) -> str:
         full_name, upn = getattr(user, "get_full_name", str)(), get_hooks().get_upn(user)
-        return (f"{full_name} ({upn})" if full_name else upn)[: 2 * LONGEST_LABEL]
+        return _cut(f"{full_name} ({upn})" if full_name else upn)
 
     def get_discoverable_credentials_preference(self) -> ResidentKeyRequirement:
         # Whatever the library's setting: nobody is named before a passkey is asked for.
@@ -322,3 +323,8 @@ class CompleteAuthentication(_Authentication, CompleteCredentialAuthenticationVi
             errors = {"method_gone": webauthn_errors.CredentialNotFound, INACTIVE: webauthn_errors.UserDisabled}
             raise errors.get(refusal.code, _NotHere) from refusal
         otp_login(self.request, device)
+
+
+def _cut(text: str) -> str:
+    """Return as much of the text as authenticators keep, in whole characters (WebAuthn §6.4.1)."""
+    return text.encode()[:LONGEST_LABEL].decode(errors="ignore")

@@ -816,4 +816,17 @@ def test_register__a_long_name_is_cut(settings: Any, make_user: Any, issue: Any)
     browser.post("/account/sign-in/pass/", {"upn": kay.upn, "passcode": issue(kay).passcode.reveal()})
     told = post_json(browser, BEGIN_REGISTRATION).json()["user"]
     assert told["name"] == kay.upn
-    assert len(told["displayName"]) == 128
+    assert told["displayName"] == "K" * 64
+
+
+def test_register__a_name_in_other_letters_is_cut_at_64_bytes_in_whole_characters(
+    settings: Any, make_user: Any, issue: Any
+) -> None:
+    """WebAuthn §6.4.1: authenticators keep 64 bytes; Cyrillic letters take two each, an emoji four."""
+    upn = "константин.константинопольский@example.test"
+    user, browser = make_user("kostya", upn=upn, first_name="Ж" * 31 + "🔑🔑"), Client()
+    browser.post("/account/sign-in/pass/", {"upn": upn, "passcode": issue(user).passcode.reveal()})
+    options = post_json(browser, BEGIN_REGISTRATION).json()["user"]
+    assert options["name"] == "константин.константинопольский@exam"
+    assert options["displayName"] == "Ж" * 31
+    assert max(len(options[name].encode()) for name in ("name", "displayName")) <= 64
