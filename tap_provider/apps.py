@@ -26,9 +26,9 @@ class TapProviderConfig(AppConfig):
         from django.conf import settings
         from django.contrib.auth import get_user_model
         from django.contrib.auth.signals import user_logged_in, user_logged_out
-        from django.db.models.signals import m2m_changed, post_save, pre_delete, pre_save
+        from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 
-        from . import checks, issue, mail, notices, registration_session, report_checks, sign_in, throttle
+        from . import checks, issue, mail, notices, people, registration_session, report_checks, sign_in, throttle
         from .methods import full_session, password, recovery_codes, registry
 
         self.sweepers: dict[str, Callable[..., int]] = {  # for `manage.py tap sweep`
@@ -45,36 +45,30 @@ class TapProviderConfig(AppConfig):
         registry.register_ours(password.PasswordKind())
         user_logged_in.connect(full_session.record_login, dispatch_uid="tap_provider.record_login")
         user_logged_out.connect(full_session.record_logout, dispatch_uid="tap_provider.record_logout")
-        # The pass before the sign-ins: the order of locks (decision 0022).
-        post_save.connect(
-            issue.end_pass_with_activity,
-            sender=get_user_model(),
-            dispatch_uid="tap_provider.end_pass_with_activity",
+        sign_in.user_deactivated.connect(
+            issue.end_pass_of_deactivated, dispatch_uid="tap_provider.end_pass_of_deactivated"
         )
-        post_save.connect(
-            sign_in.end_with_activity, sender=get_user_model(), dispatch_uid="tap_provider.end_with_activity"
-        )
-        post_save.connect(
-            sign_in.end_with_password, sender=get_user_model(), dispatch_uid="tap_provider.end_with_password"
-        )
-        post_save.connect(
-            registration_session.end_with_standing,
-            sender=get_user_model(),
-            dispatch_uid="tap_provider.end_with_standing",
-        )
-        if hasattr(get_user_model(), "groups"):
-            m2m_changed.connect(
-                registration_session.end_with_membership,
-                sender=get_user_model().groups.through,
-                dispatch_uid="tap_provider.end_with_membership",
-            )
-        pre_save.connect(
-            sign_in.keep_with_rehash, sender=get_user_model(), dispatch_uid="tap_provider.keep_with_rehash"
-        )
+        people.connect_to_users(pre_save, sign_in.end_before_reactivation)
+        people.connect_to_users(pre_save, sign_in.keep_with_rehash)
+        people.connect_to_users(post_save, sign_in.end_with_activity)
+        people.connect_to_users(post_save, sign_in.end_with_password)
+        people.connect_to_users(post_save, registration_session.end_with_standing)
         pre_delete.connect(
             sign_in.end_before_deletion, sender="tap_provider.SignIn", dispatch_uid="tap_provider.end_before_deletion"
         )
-        pre_delete.connect(sign_in.end_with_user, sender=get_user_model(), dispatch_uid="tap_provider.end_with_user")
+        people.connect_to_users(pre_delete, sign_in.end_with_user)
+        groups = getattr(get_user_model(), "groups", None)
+        if groups is not None:
+            m2m_changed.connect(
+                registration_session.end_with_membership,
+                sender=groups.through,
+                dispatch_uid="tap_provider.end_with_membership",
+            )
+            post_delete.connect(
+                registration_session.end_with_group,
+                sender=groups.rel.model,
+                dispatch_uid="tap_provider.end_with_group",
+            )
         notices.connect()
         if django.VERSION >= (6, 0) and "default" in settings.TASKS:
             from . import tasks

@@ -25,7 +25,7 @@ from .models import LONGEST_LIFETIME, AuditEvent, SignIn, TemporaryAccessPass
 from .passcode import generate_passcode, group_passcode, hash_passcode
 from .people import lock_people
 from .policy import ResolvedPolicy, resolve_policy
-from .sign_in import end_sign_ins, hold_user
+from .sign_in import end_sign_ins
 from .standing import outranks, reach_of
 
 if TYPE_CHECKING:
@@ -141,18 +141,10 @@ def end_pass(pass_id: UUID, *, user: Any, actor: Any, now: datetime, reason: str
     return True
 
 
-def end_pass_with_activity(sender: type[Any], instance: Any, created: bool, raw: bool = False, **kwargs: Any) -> None:
-    """Receive `post_save` of a user: a user who is deactivated has no pass, and none comes back with reactivation."""
-    if not created and not raw and not instance.is_active:
-        _end_pass_of(instance, now=timezone.now())
-
-
-@retry_conflicts
-def _end_pass_of(user: Any, *, now: datetime) -> None:
-    with transaction.atomic():
-        hold_user(user)  # first, as everywhere (decision 0022)
-        for pass_id in TemporaryAccessPass.objects.filter(user=user).values_list("pk", flat=True):
-            end_pass(pass_id, user=user, actor=None, now=now, reason=DEACTIVATED)
+def end_pass_of_deactivated(sender: type[Any], user: Any, now: datetime, **kwargs: Any) -> None:
+    """Receive `user_deactivated`: the user has no pass any more, and none comes back with reactivation."""
+    for pass_id in TemporaryAccessPass.objects.filter(user=user).values_list("pk", flat=True):
+        end_pass(pass_id, user=user, actor=None, now=now, reason=DEACTIVATED)
 
 
 def guard_issue(*, actor: Any | None, user: Any | None, policy: ResolvedPolicy) -> None:

@@ -5,10 +5,18 @@ An object keeps the flags and the permissions of the moment when it was read, an
 
 from __future__ import annotations
 
-from typing import Any
+from functools import wraps
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import get_user_model
 from django.db import connections, router
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from django.db.models.signals import ModelSignal
+
+AT_ONCE = 500  # keys in one statement
 
 
 def lock_people(*keys: Any) -> list[Any]:
@@ -23,3 +31,25 @@ def lock_people(*keys: Any) -> list[Any]:
     locked = users.select_for_update(no_key=no_key).filter(pk__in=set(keys)).order_by("pk")
     rows = {user.pk: user for user in locked}
     return [rows.get(key) for key in keys]
+
+
+def lock_many(keys: Iterable[Any]) -> None:
+    """Lock the users with these primary keys, however many, in the order of their keys."""
+    ordered = sorted(set(keys))
+    for start in range(0, len(ordered), AT_ONCE):
+        lock_people(*ordered[start : start + AT_ONCE])
+
+
+def connect_to_users(signal: ModelSignal, receiver: Callable[..., None]) -> None:
+    """Connect a receiver to a signal of the user model, and of each proxy and child model of it.
+
+    Django sends the class that was saved: code that saves users through a proxy model would pass by a receiver that is
+    connected to the user model alone.
+    """
+
+    @wraps(receiver)
+    def receive(sender: type[Any], **kwargs: Any) -> None:
+        if issubclass(sender, get_user_model()):
+            receiver(sender=sender, **kwargs)
+
+    signal.connect(receive, weak=False, dispatch_uid=f"{receiver.__module__}.{receiver.__qualname__}")

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.http import QueryDict
 from django.middleware.csrf import rotate_token
@@ -20,11 +21,12 @@ from django.utils import timezone
 
 from .conf import settings
 from .models import SignIn
+from .people import lock_many
 from .policy import ResolvedPolicy, allows_sign_in
 from .sign_in import end_sign_in, has_same_password, of_pass, put_in_session, renew_stamp, sign_in_of_session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable
     from datetime import datetime
 
     from django.http import HttpRequest
@@ -115,16 +117,28 @@ def end_with_membership(
 ) -> None:
     """Receive `m2m_changed` of a user's groups: end registration-only sign-ins that the policy forbids now.
 
-    Otherwise a sign-in that nothing has used meanwhile would live again once the user has left the group.
+    Otherwise a sign-in that nothing has used meanwhile would live again once the user has left the group. Users are
+    held before their groups change. What opens a session for a user holds them too: it comes before, and ends here, or
+    it sees the change.
     """
-    if not action.startswith("post_"):
-        return
-    if not reverse:
+    if action.startswith("pre_"):
+        keys = pk_set if reverse else {instance.pk}
+        lock_many(_keys_of_members(instance) if keys is None else keys)
+    elif not reverse:
         _end_what_is_over(user=instance)
     elif pk_set is None:  # the group lost all its users, and no longer knows them
         _end_what_is_over()
     else:
         _end_what_is_over(user__in=pk_set)
+
+
+def _keys_of_members(group: Any) -> Iterable[Any]:
+    return get_user_model()._base_manager.filter(groups=group).values_list("pk", flat=True)
+
+
+def end_with_group(sender: type[Any], instance: Any, **kwargs: Any) -> None:
+    """Receive `post_delete` of a group, which sends no `m2m_changed`: its users may be included no more."""
+    _end_what_is_over()
 
 
 def end_with_standing(

@@ -48,6 +48,7 @@ class AuditEvent(models.Model):
         METHOD_REMOVED = "method_removed", _("method removed")
         METHOD_LOST = "method_lost", _("method lost")
         SIGNED_OUT_EVERYWHERE = "everywhere", _("signed out everywhere")
+        USER_DEACTIVATED = "user_deactivated", _("user deactivated")
         MAIL_FAILED = "mail_failed", _("mail not sent")
 
     kind = models.CharField(_("kind"), max_length=30, choices=Kind)

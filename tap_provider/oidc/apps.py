@@ -19,11 +19,11 @@ class OidcConfig(AppConfig):
 
     def ready(self) -> None:
         from django.conf import settings
-        from django.contrib.auth import get_user_model
         from django.db.models.signals import post_delete, pre_delete
         from oauth2_provider.models import get_application_model
 
         from ..models import SignIn
+        from ..people import connect_to_users
         from ..sign_in import sign_in_ending, unrecorded_ending
         from ..sign_out import signing_out_everywhere, who_knows_of_use
         from ..signals import sign_in_ended
@@ -41,7 +41,7 @@ class OidcConfig(AppConfig):
         self.deliverers: list[Callable[..., dict[str, int]]] = [backchannel_logout.deliver_due]
         sign_in_ending.connect(backchannel_logout.queue_deliveries, dispatch_uid="tap_provider_oidc.queue_deliveries")
         pre_delete.connect(contexts.forget_sign_in, sender=SignIn, dispatch_uid="tap_provider_oidc.forget_sign_in")
-        pre_delete.connect(contexts.forget_user, sender=get_user_model(), dispatch_uid="tap_provider_oidc.forget_user")
+        connect_to_users(pre_delete, contexts.forget_user)
         who_knows_of_use.append(contexts.with_tokens_in_use)
         signing_out_everywhere.connect(revocation.revoke_everywhere, dispatch_uid="tap_provider_oidc.revoke_everywhere")
         unrecorded_ending.connect(revocation.revoke_unrecorded, dispatch_uid="tap_provider_oidc.revoke_unrecorded")

@@ -35,6 +35,7 @@ from .django_session import (
 )
 from .end import (
     end_before_deletion,
+    end_before_reactivation,
     end_overdue_sign_ins,
     end_sign_in,
     end_sign_ins,
@@ -42,6 +43,7 @@ from .end import (
     end_with_user,
     sign_in_ending,
     unrecorded_ending,
+    user_deactivated,
 )
 from .hold import hold_sign_in, hold_user
 from .password import end_with_password, has_same_password, keep_with_rehash
@@ -69,6 +71,7 @@ __all__ = [
     "can_rotate",
     "delete_left_sessions",
     "end_before_deletion",
+    "end_before_reactivation",
     "end_overdue_sign_ins",
     "end_sign_in",
     "end_sign_ins",
@@ -107,5 +110,6 @@ __all__ = [
     "sign_in_of_user",
     "sign_in_that_was",
     "unrecorded_ending",
+    "user_deactivated",
     "with_user",
 ]

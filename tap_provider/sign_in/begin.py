@@ -155,15 +155,16 @@ def adopt_session(request: HttpRequest, user: Any, *, now: datetime) -> SignIn |
     """Record a full session that carries no sign-in: it predates the installation, or nobody told us how it began.
 
     Nothing is known of its strength or age, so any question about either re-authenticates. None, and nothing recorded,
-    where its user is not active; and once its user has signed out everywhere, or lost a method: that meant this session
-    too. A session that is kept in the cookie itself would be adopted again, after its end, by a copy of that cookie:
-    there one end is the end of all.
+    where its user is not active; and once its user has signed out everywhere, lost a method or been deactivated: that
+    meant this session too. A session that is kept in the cookie itself would be adopted again, after its end, by a copy
+    of that cookie: there one end is the end of all.
     """
     with transaction.atomic():
         held = hold_user(user)
         if held is None or not held.is_active:
             return None
-        if audit.has_happened(AuditEvent.Kind.SIGNED_OUT_EVERYWHERE, AuditEvent.Kind.METHOD_LOST, user=user):
+        kinds = AuditEvent.Kind
+        if audit.has_happened(kinds.SIGNED_OUT_EVERYWHERE, kinds.METHOD_LOST, kinds.USER_DEACTIVATED, user=user):
             return None
         ended = SignIn.objects.adopted().filter(user=user, ended_at__isnull=False)
         if not can_rotate(request.session) and ended.exists():

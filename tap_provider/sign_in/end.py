@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.dispatch import Signal
 from django.utils import timezone
@@ -16,7 +17,7 @@ from .django_session import delete_sessions_after_commit
 from .hold import hold_sign_ins, hold_user
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from datetime import datetime
     from uuid import UUID
 
@@ -37,6 +38,13 @@ unrecorded_ending = Signal()
 
 Its arguments: `unrecorded_ending(sender, user, now)`. Sent after the sign-ins have ended,
 for our own apps above this one: they revoke tokens that are not linked to a sign-in, because their origin is unknown.
+"""
+
+
+user_deactivated = Signal()
+"""Sent inside the transaction that ends what a deactivated user has, before their sign-ins end.
+
+Its arguments: `user_deactivated(sender, user, now)`. For `issue`, which stands above and revokes the pass.
 """
 
 
@@ -118,12 +126,37 @@ def end_with_activity(sender: type[Any], instance: Any, created: bool, raw: bool
     _end_all(instance, reason=SignIn.EndedReason.USER_DEACTIVATED, now=timezone.now())
 
 
+def end_before_reactivation(
+    sender: type[Any],
+    instance: Any,
+    raw: bool = False,
+    update_fields: Collection[str] | None = None,
+    **kwargs: Any,
+) -> None:
+    """Receive `pre_save` of a user: what a deactivation has left ends before the user is active again.
+
+    It was left where the user was deactivated by `update()` or SQL, or where the process died after the save. One query
+    where a user is saved as active; none where `update_fields` leaves `is_active` out.
+    """
+    is_saved = update_fields is None or "is_active" in update_fields
+    if raw or instance._state.adding or not is_saved or not instance.is_active:
+        return
+    users = get_user_model()._base_manager
+    if users.filter(pk=instance.pk).values_list("is_active", flat=True).first() is False:
+        _end_all(instance, reason=SignIn.EndedReason.USER_DEACTIVATED, now=timezone.now())
+
+
 @retry_conflicts
 def _end_all(user: Any, *, reason: SignIn.EndedReason, now: datetime) -> None:
     with transaction.atomic():
         hold_user(user)
-        end_sign_ins(SignIn.objects.not_ended().filter(user=user).select_related("user"), reason=reason, now=now)
+        user_deactivated.send(sender=SignIn, user=user, now=now)
+        open_ones = SignIn.objects.not_ended().filter(user=user).select_related("user")
+        ended = end_sign_ins(open_ones, reason=reason, now=now)
         unrecorded_ending.send(sender=SignIn, user=user, now=now)
+        if ended or not audit.has_happened(AuditEvent.Kind.USER_DEACTIVATED, user=user):
+            # Sessions from before the installation have no row to end: `adopt_session` looks for this event.
+            audit.record(AuditEvent.Kind.USER_DEACTIVATED, now=now, user=user)
 
 
 def end_before_deletion(sender: type[Any], instance: SignIn, **kwargs: Any) -> None:
@@ -139,7 +172,7 @@ def end_with_user(sender: type[Any], instance: Any, **kwargs: Any) -> None:
 
     Or a row that refers to the user would let the deletion fail, as often as somebody signs in or refreshes a token.
     """
-    list(type(instance)._default_manager.select_for_update().filter(pk=instance.pk).values_list("pk"))
+    list(get_user_model()._base_manager.select_for_update().filter(pk=instance.pk).values_list("pk"))
     SignIn.objects.not_ended().filter(user=instance).delete()
     SignInMethod.objects.filter(sign_in__user=instance).delete()
     for model in (RegisteredMethod, RecoveryCode, TemporaryAccessPass):

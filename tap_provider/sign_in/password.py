@@ -76,7 +76,8 @@ def keep_with_rehash(
     """
     if raw or update_fields is None or set(update_fields) != {"password"}:
         return
-    if getattr(instance, "_password", None) is not None or not instance.has_usable_password():
+    # `check_password()` leaves this mark on the instance; a hash that other code has assigned has none.
+    if vars(instance).get("_password", "") is not None or not instance.has_usable_password():
         return
     before = type(instance)._base_manager.filter(pk=instance.pk).values_list("password", flat=True).first()
     if before is None or not _is_outdated(before):

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from django.db import transaction
 from django.utils import timezone
 
 from tap_provider.exceptions import IssueNotAllowed
 from tap_provider.issue import IssuedPass
-from tap_provider.models import AuditEvent, SignIn, TemporaryAccessPass
+from tap_provider.models import AuditEvent, SignIn, TemporaryAccessPass, TemporaryAccessPassPolicy
 from tap_provider.policy import change_policy
 from tap_provider.registration_session import why_over
 from tap_provider.sign_in import find_sign_in
@@ -52,10 +53,29 @@ def include(scene: Scene) -> None:
     change_policy(actor=scene.administrator, now=timezone.now(), excluded_users=[])
 
 
+def exclude_by_group(scene: Scene) -> None:
+    with transaction.atomic():
+        scene.kim.groups.add(scene.excluded_group)
+
+
+def leave_group(scene: Scene) -> None:
+    scene.kim.groups.clear()
+
+
+def exclude_by_members(scene: Scene) -> None:
+    scene.excluded_group.user_set.add(scene.kim)
+
+
+def empty_group(scene: Scene) -> None:
+    scene.excluded_group.user_set.clear()
+
+
 WAYS: dict[str, tuple[Callable[[Scene], None], Callable[[Scene], None]]] = {
     "deactivation": (deactivate, reactivate),
     "the_switch": (switch_off, switch_on),
     "exclusion": (exclude, include),
+    "excluded_group": (exclude_by_group, leave_group),
+    "members_of_an_excluded_group": (exclude_by_members, empty_group),
 }
 
 
@@ -81,6 +101,7 @@ def redemption(scene: Scene, *, by: str) -> None:
     """A one-time pass is redeemed by several while its user is forbidden to: spent only if a session was opened."""
     forbid, allow = WAYS[by]
     scene.policy()
+    TemporaryAccessPassPolicy.objects.get().excluded_groups.set([scene.excluded_group])
     issued = scene.issue(scene.kim, is_usable_once=True)
     data = {"upn": scene.kim.upn, "passcode": issued.passcode.reveal()}
     post_at_once(scene, PASS_PAGE, data, partial(forbid, scene))

@@ -13,6 +13,7 @@ from typing import Any
 
 import django
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
 from django.test import Client, override_settings
 from django.utils import timezone
 from oauth2_provider.models import (
@@ -76,6 +77,12 @@ class Scene:
     @cached_property
     def administrator(self) -> Any:
         return self.user("administrator", is_staff=True, is_superuser=True)
+
+    @cached_property
+    def excluded_group(self) -> Group:
+        """A group that a policy may exclude; still without members."""
+        group: Group = Group.objects.create(name=f"excluded-{self.name}")
+        return group
 
     @cached_property
     def kim(self) -> Any:
