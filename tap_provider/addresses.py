@@ -25,7 +25,7 @@ def security_info_url() -> str:
     if not settings.base_url:
         return ""
     try:
-        return absolute_url(reverse("tap_provider:security_info", urlconf=_site()))
+        return absolute_url(_path_of("security_info"))
     except NoReverseMatch:
         return ""
 
@@ -36,7 +36,7 @@ def pass_sign_in_url(pass_id: UUID, *, request: HttpRequest | None = None) -> st
     Without `TAP_PROVIDER_BASE_URL` the address follows the host of `request`; without a request it is a path.
     """
     query = urlencode({"handle": handle_of(pass_id)})
-    return f"{absolute_url(reverse('tap_provider:sign_in_with_pass', urlconf=_site()), request=request)}?{query}"
+    return f"{absolute_url(_path_of('sign_in_with_pass'), request=request)}?{query}"
 
 
 def absolute_url(path: str, *, request: HttpRequest | None = None) -> str:
@@ -55,6 +55,9 @@ def site_name(request: HttpRequest) -> str:
     return urlsplit(settings.base_url).netloc or request.get_host()
 
 
-def _site() -> str:
-    # Not that of a request, which may have a URL conf of its own.
-    return str(django_settings.ROOT_URLCONF)
+def _path_of(name: str) -> str:
+    """Return the path of a page in the URL conf of the site, or else in that of the request."""
+    try:
+        return reverse(f"tap_provider:{name}", urlconf=django_settings.ROOT_URLCONF)
+    except NoReverseMatch:
+        return reverse(f"tap_provider:{name}")

@@ -201,8 +201,8 @@ def check_permissions(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     hint = f"Let `standing_of` of {PREFIX}HOOKS raise the users who have such rights; see docs/reference/checks.md."
     return [
         CheckWarning(
-            f"{source.__module__}.{source.__qualname__} has a has_perm of its own: permissions that it grants on "
-            "single objects are not compared when an administrator issues a pass.",
+            f"{source.__module__}.{source.__qualname__} has methods of its own for permissions: what they grant on "
+            "single objects is not compared when an administrator issues a pass.",
             hint=hint,
             id=W026,
         )

@@ -5,11 +5,12 @@ An object keeps the flags and the permissions of the moment when it was read, an
 
 from __future__ import annotations
 
-from functools import wraps
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.db import connections, router
+from django.db.models.signals import class_prepared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -44,12 +45,14 @@ def connect_to_users(signal: ModelSignal, receiver: Callable[..., None]) -> None
     """Connect a receiver to a signal of the user model, and of each proxy and child model of it.
 
     Django sends the class that was saved: code that saves users through a proxy model would pass by a receiver that is
-    connected to the user model alone.
+    connected to the user model alone. A receiver for every model of the site would keep Django from deleting rows
+    without reading them.
     """
 
-    @wraps(receiver)
-    def receive(sender: type[Any], **kwargs: Any) -> None:
+    def connect(sender: type[Any], **kwargs: Any) -> None:
         if issubclass(sender, get_user_model()):
-            receiver(sender=sender, **kwargs)
+            signal.connect(receiver, sender=sender, dispatch_uid=f"{receiver.__module__}.{receiver.__qualname__}")
 
-    signal.connect(receive, weak=False, dispatch_uid=f"{receiver.__module__}.{receiver.__qualname__}")
+    for model in apps.get_models():
+        connect(model)
+    class_prepared.connect(connect, weak=False)  # models that are made later

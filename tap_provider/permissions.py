@@ -43,12 +43,15 @@ def has_more_permissions(user: Any, actor: Any) -> bool:
 
 
 def sources_not_compared_on_objects() -> list[type]:
-    """Return the classes whose own `has_perm` may grant permissions on single objects, which are not compared."""
-    answering = {source: _definer(source, "has_perm") for source in _sources()}
+    """Return the classes that may grant permissions on single objects by code of their own, which is not compared."""
     return [
         source
-        for source, definer in answering.items()
-        if definer is not None and definer.__module__.partition(".")[0] not in COMPARED_ON_OBJECTS
+        for source in _sources()
+        if any(
+            definer is not None and definer.__module__.partition(".")[0] not in COMPARED_ON_OBJECTS
+            for definer in (_definer(source, name) for name in ("has_perm", *LISTS))
+        )
+        or (_definer(source, "has_perm") is None and _may_answer_by_itself(source))
     ]
 
 
@@ -58,6 +61,11 @@ def sources_without_list() -> list[type]:
     A class that overrides `has_perm` and none of the methods that list is taken for one.
     """
     return [source for source in _sources() if not _lists_what_it_grants(source)]
+
+
+def _may_answer_by_itself(source: type) -> bool:
+    # An instance may have `has_perm` although its class has none: set in `__init__`, or passed on by `__getattr__`.
+    return any(type(backend) is source and callable(getattr(backend, "has_perm", None)) for backend in get_backends())
 
 
 def _sources() -> list[type]:
@@ -88,7 +96,9 @@ def _has(user: Any, name: str) -> bool:
 def _lists_what_it_grants(source: type) -> bool:
     grants = _definer(source, "has_perm")
     lists = [_definer(source, name) for name in LISTS]
-    return grants is None or any(definer is not None and issubclass(definer, grants) for definer in lists)
+    if grants is None:
+        return not _may_answer_by_itself(source)
+    return any(definer is not None and issubclass(definer, grants) for definer in lists)
 
 
 def _definer(source: type, name: str) -> type | None:

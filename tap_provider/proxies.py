@@ -34,8 +34,8 @@ def client_address(request: HttpRequest) -> str | None:
     hops = [hop.strip() for hop in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",") if hop.strip()]
     trusted = settings.trusted_proxies
     if not trusted:
-        if hops and peer is not None and ip_address(peer).is_private:
-            _warn_of_proxy(peer)
+        if hops and (peer is None or ip_address(peer).is_private):
+            _warn_of_proxy()
         return peer
     if len(hops) < trusted:
         return peer
@@ -53,12 +53,11 @@ def read_address(text: str) -> str | None:
 
 
 @lru_cache(maxsize=1)
-def _warn_of_proxy(peer: str) -> None:
+def _warn_of_proxy() -> None:
     # No system check can know the proxies of a site. Logged once a process, as is the other.
     logger.warning(
-        "A request from %s has X-Forwarded-For, and TAP_PROVIDER_TRUSTED_PROXIES is 0. If that is a proxy of the site, "
-        "all visitors share its limit of attempts: set the number of proxies.",
-        peer,
+        "A request from a private address has X-Forwarded-For, and TAP_PROVIDER_TRUSTED_PROXIES is 0. If a proxy of "
+        "the site sent it, all visitors share one limit of attempts: set the number of proxies."
     )
 
 

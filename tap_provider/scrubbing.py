@@ -68,18 +68,27 @@ _QUOTED = r"""(?P<quote>\\?["'])(?P<value>(?:\\.|(?!(?P=quote)).)*)(?P=quote)"""
 _RULES = [
     # name=value in a query, a form or a cookie; name='value' in a repr.
     re.compile(rf"(?P<before>(?P<name>{_NAME})=)(?P<value>[^\s&\"'<>;,)\]}}]+)"),
-    re.compile(rf"(?P<before>(?P<name>{_NAME})=b?){_QUOTED}", re.DOTALL),
+    re.compile(rf"(?P<before>(?P<name>{_NAME})\\?[\"']?\s*=\s*b?){_QUOTED}", re.DOTALL),
+    # The same within a query that was encoded to stand in another one, once or twice.
+    re.compile(
+        rf"(?:(?<=%26)|(?<=%3F)|(?<=%2526)|(?<=%253F)|(?<![\w%.-]))(?P<before>(?P<name>{_NAME})%(?:25)*3D)"
+        r"(?P<value>(?:(?!%(?:25)*26)[^\s&\"'<>])+)",
+        re.IGNORECASE,
+    ),
     # "name": "value", 'name': ['value'] and ('name', 'value'): JSON, and reprs of dictionaries and of pairs.
     re.compile(rf"(?P<before>\\?[\"'](?P<name>{_NAME})\\?[\"']\s*[:,]\s*\[?\s*b?){_QUOTED}", re.DOTALL),
+    # Lists and tuples of several.
+    re.compile(rf"(?P<before>\\?[\"'](?P<name>{_NAME})\\?[\"']\s*[:,]\s*[\[(])(?P<value>[^\])]+)"),
     # Without a name of their own.
     re.compile(r"(?P<before>\b(?:Bearer|Basic)\s+)(?P<value>[\w.~+/=-]+)", re.IGNORECASE),
     re.compile(r"(?P<before>otpauth:)(?P<value>[^\s\"'<>]+)"),
-    re.compile(r"(?P<before>)(?P<value>\beyJ[\w-]+\.[\w-]+\.[\w-]*)"),  # a JWT
+    re.compile(r"(?P<before>)(?P<value>(?:(?<![\w-])|(?<=%3D)|(?<=%3d))eyJ[\w-]+\.[\w-]+\.[\w-]*)"),  # a JWT
     re.compile(r"(?P<before>/device-confirm/[^/\s]+/)(?P<value>[^/?\s\"']+)"),
     re.compile(r"(?P<before>django\.contrib\.sessions\.cache(?:d_db)?)(?P<value>\w+)"),
     # The toolkit's models are shown as what they hold; databases quote what is a duplicate.
     re.compile(r"(?P<before><\w*(?:Grant|AccessToken|RefreshToken|IDToken): )(?P<value>[^>]+)"),
     re.compile(r"(?P<before>Key \([^)]*\)=\()(?P<value>[^)]*)"),
+    re.compile(r"(?P<before>Failing row contains \()(?P<value>[^\n]*)"),
     re.compile(r"(?P<before>Duplicate entry ')(?P<value>(?:(?!' for key).)*)"),
 ]
 DEEPEST = 12

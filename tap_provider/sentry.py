@@ -19,6 +19,7 @@ DENYLIST = sorted(SECRET_FIELDS)
 """The names for an `EventScrubber` of the site's own: `denylist=[*DEFAULT_DENYLIST, *DENYLIST], recursive=True`."""
 
 _PARAMETERS = "sentry.message.parameter"
+_TEMPLATE = "sentry.message.template"
 _PLAIN = (str, bool, int, float, type(None))
 
 _SOURCE = frozenset({"pre_context", "context_line", "post_context", "_meta"})  # code, and Sentry's notes on the event
@@ -44,7 +45,9 @@ def before_send_log(log: dict[str, Any], hint: dict[str, Any] | None = None) -> 
         name: MASK if name.startswith(_PARAMETERS) else value if isinstance(value, _PLAIN) else _text_of(value)
         for name, value in (log.get("attributes") or {}).items()
     }
-    scrubbed: dict[str, Any] = scrub({**log, "attributes": attributes})
+    template = attributes.get(_TEMPLATE)
+    body = log.get("body") if template is None else template  # the body holds the parameters, put in
+    scrubbed: dict[str, Any] = scrub({**log, "body": body, "attributes": attributes})
     return scrubbed
 
 

@@ -144,7 +144,9 @@ class StandingHooks(Hooks):
     ("backend", "hooks", "expected"),
     [
         (None, "tap_provider.hooks.Hooks", []),
-        ("tests.test_permissions.ListsOnly", "tap_provider.hooks.Hooks", []),
+        ("tests.test_permissions.AnswersNothing", "tap_provider.hooks.Hooks", []),
+        ("tests.test_permissions.AnswersByItself", "tap_provider.hooks.Hooks", ["tap_provider.W026"]),
+        ("tests.test_permissions.ListsOnly", "tap_provider.hooks.Hooks", ["tap_provider.W026"]),
         ("tests.test_permissions.ListsWhatItAnswers", "tap_provider.hooks.Hooks", ["tap_provider.W026"]),
         ("tests.test_permissions.OnlyAnswers", "tap_provider.hooks.Hooks", ["tap_provider.W026"]),
         ("tests.test_permissions.OnlyAnswers", "tests.test_checks.OtherHooks", ["tap_provider.W026"]),

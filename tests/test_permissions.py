@@ -62,6 +62,16 @@ class AnswersNothing(BaseBackend):
     """For signing in, no more."""
 
 
+class AnswersByItself:
+    """`has_perm` is no attribute of the class: a wrapper that passes everything on is of this kind."""
+
+    def authenticate(self, request: Any, **credentials: Any) -> None:
+        return None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(OnlyAnswers(), name)
+
+
 class NeedsAnObject(OnlyAnswers):
     """A rule that was written for objects, and asked without one."""
 
@@ -97,7 +107,7 @@ def test_sources_without_list__are_none_that_list(backend: type, settings: Any) 
     assert sources_without_list() == []
 
 
-@pytest.mark.parametrize("backend", [OnlyAnswers, AnswersBeyondItsList, NeedsAnObject])
+@pytest.mark.parametrize("backend", [OnlyAnswers, AnswersBeyondItsList, AnswersByItself, NeedsAnObject])
 def test_sources_without_list__are_backends_that_only_answer(backend: type, settings: Any) -> None:
     use(settings, backend, backend)
     assert sources_without_list() == [backend]
@@ -124,7 +134,7 @@ def test_has_more_permissions__by_what_is_listed(
         assert not has_more_permissions(robin, robin)
 
 
-@pytest.mark.parametrize("backend", [OnlyAnswers, AnswersBeyondItsList, ListsWhatItAnswers, ListsOnly])
+@pytest.mark.parametrize("backend", [OnlyAnswers, AnswersBeyondItsList, AnswersByItself, ListsWhatItAnswers, ListsOnly])
 def test_has_more_permissions__by_what_a_backend_answers(
     backend: type, owner: Any, robin: Any, make_user: MakeUser, grant: Grant, settings: Any
 ) -> None:

@@ -47,6 +47,14 @@ def test_is_secret_module__and_what_is_in_it() -> None:
         f"<OurAccessToken: {SECRET}>",
         f"DETAIL:  Key (session_key)=({SECRET}) already exists.",
         f"Duplicate entry '{SECRET}' for key 'x'",
+        f"DETAIL:  Failing row contains (1, {SECRET}, null).",
+        f"/sign-in/?next=%2Fo%2Fauthorize%2F%3Fa%3Db%26id_token_hint%3D{SECRET}",
+        f"/sign-in/?next=%2Fauthorize%3Fcode%3D{SECRET}%26state%3Dx",
+        f"?next=%252Fauthorize%253Fhandle%253D{SECRET}%2526x%253D1",
+        f"next=%2Fo%2F%3Fhint%3DeyJhbGciOiJSUzI1NiJ9.eyJ{SECRET}.x",
+        f"{{'codes': ['a', '{SECRET}']}}",
+        f"{{'password': ('a', '{SECRET}')}}",
+        f"""WHERE "code" = '{SECRET}'""",
         f"GET django.contrib.sessions.cached_db{SECRET.replace('-', '')}",
     ],
 )
@@ -55,7 +63,10 @@ def test_scrub_text__masks_what_looks_like_a_secret(text: str) -> None:
     assert SECRET.replace("-", "") not in scrub_text(text)
 
 
-@pytest.mark.parametrize("text", ["upn=robin&x=1", "status_code=400", "nothing to see", "'upn': 'robin'"])
+@pytest.mark.parametrize(
+    "text",
+    ["upn=robin&x=1", "status_code=400", "nothing to see", "'upn': 'robin'", "?next=%2Fa%3Fupn%3Dx", "['a']"],
+)
 def test_scrub_text__leaves_the_rest(text: str) -> None:
     assert scrub_text(text) == text
 

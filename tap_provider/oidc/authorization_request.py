@@ -127,7 +127,8 @@ class AuthorizationRequest:
     def names_one_client(self) -> bool:
         """Tell whether client and redirect URI can be looked up at all; else nobody can be redirected to."""
         values = [value for name in ("client_id", "redirect_uri") for value in self.query.getlist(name)]
-        return not {"client_id", "redirect_uri"} & self.repeated and all(map(_is_clean, values))
+        is_clean = all(map(_is_clean, values)) and all(map(is_address, self.query.getlist("redirect_uri")))
+        return is_clean and not {"client_id", "redirect_uri"} & self.repeated
 
     # Parameters that must be read.
 
@@ -236,9 +237,9 @@ def _is_clean(text: str) -> bool:
 
 
 def is_address(text: str) -> bool:
-    """Tell whether a resource can be read as an address at all (RFC 8707 §2); the toolkit asks for more."""
+    """Tell whether a resource or redirect URI can be read as an address at all; the toolkit asks for more."""
     try:
-        urlsplit(text)
+        _ = urlsplit(text).port  # read when it is asked for
     except ValueError:
         return False
     return True

@@ -5,20 +5,31 @@ And which names would pass for another client's.
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 from unicodedata import category, normalize
 from urllib.parse import urlsplit
 
 from oauth2_provider.models import get_application_model
 
+IGNORABLE = (
+    *((0x00AD, 0x00AD), (0x034F, 0x034F), (0x061C, 0x061C), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F)),
+    *((0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x2800, 0x2800), (0x3164, 0x3164), (0xFE00, 0xFE0F)),
+    *((0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A)),
+    (0xE0000, 0xE0FFF),
+)
+"""Characters that leave no mark: Unicode's `Default_Ignorable_Code_Point` (DerivedCoreProperties.txt, 16.0), and the
+blank of Braille. Python's `unicodedata` does not know the property."""
+
 
 def shown_host(redirect_uri: str) -> str:
     """Return the host of a redirect URI as it is shown: in ASCII, with a port that is not the scheme's own.
 
-    A redirect to an application on the device has no host; its scheme is shown (RFC 8252 §7.1).
+    A redirect to an application on the device goes to no host, whatever stands after its scheme, which is shown
+    (RFC 8252 §7.1).
     """
     parts = urlsplit(redirect_uri)
-    if not parts.hostname:
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
         return f"{parts.scheme}:"
     host = parts.hostname
     try:
@@ -38,6 +49,13 @@ def shown_name(application: Any) -> str:
     name, client_id = _visible(application.name).strip(), str(application.client_id)
     is_trusted = application.registration_source == application.RegistrationSource.MANUAL
     return name if name and (is_trusted or not is_name_of_another(name, client_id=client_id)) else client_id
+
+
+def as_shown(application: Any) -> Any:
+    """Return the application for a template of the toolkit's, which shows `application.name`; not to be saved."""
+    shown = copy(application)
+    shown.name = shown_name(application)
+    return shown
 
 
 def is_name_of_another(name: str, *, client_id: str = "") -> bool:
@@ -63,4 +81,5 @@ def _visible(text: str) -> str:
 
 
 def _is_invisible(character: str) -> bool:
-    return category(character)[0] == "C" and not character.isspace()
+    is_ignorable = any(first <= ord(character) <= last for first, last in IGNORABLE)
+    return is_ignorable or (category(character)[0] == "C" and not character.isspace())

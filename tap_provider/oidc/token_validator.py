@@ -116,8 +116,11 @@ class TokenEndpointValidator(ScopeValidator):
         if not (_is_good(sign_in, request) and _is_strong_enough(sign_in, client)):
             return False
         stamp = stamp_behind(refresh_token) if sign_in is None else None
-        request_context.put_password(request, stamp)
-        return stamp is None or is_password_enough(request.user, stamp)
+        if stamp is None:
+            request_context.put_password(request, None)
+            return True
+        request_context.put_password(request, password_stamp(request.user))  # under today's SECRET_KEY
+        return is_password_enough(request.user, stamp)
 
     @sensitive_variables()
     def validate_user(self, username: str, password: str, client: Any, request: Any, *args: Any, **kw: Any) -> bool:
@@ -148,6 +151,8 @@ class TokenEndpointValidator(ScopeValidator):
     ) -> bool:
         if not super().validate_grant_type(client_id, grant_type, client, request, *args, **kw):
             return False
+        if grant_type == "password" and client.registration_source != client.RegistrationSource.MANUAL:
+            return False  # no client gives itself the right to ask for passwords
         if grant_type == DEVICE_CODE_GRANT:
             _take_up_device(request)
         return True

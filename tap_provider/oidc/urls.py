@@ -12,9 +12,6 @@ from .pages import provider_pages
 
 app_name = "oauth2_provider"
 
-OF_ONES_OWN_TOKENS = {"authorized-token-list"}
-"""Of the toolkit's management pages the one where a user sees what they have granted."""
-
 _ours = [
     path("authorize/", views.AuthorizationView.as_view(), name="authorize"),
     path("token/", views.TokenView.as_view(), name="token"),
@@ -35,6 +32,7 @@ _ours = [
         views.DynamicClientRegistrationManagementView.as_view(),
         name="dcr-register-management",
     ),
+    path("authorized_tokens/", views.AuthorizedTokensList.as_view(), name="authorized-token-list"),
     path("authorized_tokens/<slug:pk>/delete/", views.AuthorizedTokenDelete.as_view(), name="authorized-token-delete"),
     path("logout/", views.RPInitiatedLogoutView.as_view(), name="rp-initiated-logout"),
     re_path(
@@ -47,7 +45,6 @@ _ours = [
 _toolkits = [
     *toolkit.metadata_urlpatterns,
     *toolkit.base_urlpatterns,
-    *(pattern for pattern in toolkit.management_urlpatterns if pattern.name in OF_ONES_OWN_TOKENS),
     *toolkit.oidc_urlpatterns,
     *toolkit.dcr_urlpatterns,
 ]

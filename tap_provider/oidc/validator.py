@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, OperationalError, transaction
 from django.utils import timezone
 from oauth2_provider.settings import oauth2_settings
@@ -13,11 +12,10 @@ from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidScopeError
 from ..authentication_context import context_of
 from ..conflicts import is_conflict
 from ..hooks import get_hooks
-from ..sign_in import find_sign_in, hold_sign_in
+from ..sign_in import hold_sign_in
 from . import request_context
 from .authorization_checks import has_consented
 from .contexts import is_live, remember_code, sign_in_of_token
-from .id_tokens import unverified_claims
 from .models import may_host_registration
 from .scopes import OF_A_USER, REGISTRATION_SCOPE, REGISTRATION_SCOPES, unearned
 from .token_origin import is_token_live
@@ -120,25 +118,13 @@ class TapOAuth2Validator(TokenEndpointValidator):
         return _reaches(sign_in, scopes) or request_context.is_judged_later(request) or _refuse_pass(request)
 
     def validate_id_token(self, token: str, scopes: Any, request: Any) -> bool:
-        """The toolkit takes an ID token for a bearer token too: it ends with the sign-in that it names."""
+        """Refuse an ID token as a bearer token, which the toolkit takes it for.
+
+        It is a statement to its client (OpenID Connect Core §2), and nothing ends it: it is neither revoked nor spent
+        with the code, and says nothing of the password behind it.
+        """
         request.oauth2_error = None
-        claims = None if _is_sent_beside_the_header(request) else unverified_claims(token or "")
-        try:
-            if claims is None or not super().validate_id_token(token, scopes, request):
-                return False
-        except ImproperlyConfigured:  # `aud` names a client that has no ID tokens
-            return False
-        sid = claims.get("sid")
-        sign_in = None if sid is None else find_sign_in(sid)
-        if sign_in is None:
-            good = sid is None and bool(request.user.is_active)
-        else:
-            good = sign_in.user_id == request.user.pk and is_live(sign_in, now=timezone.now())
-        if not good:
-            return _refuse(request)
-        if not _is_entitled(request, scopes):
-            return _refuse_with(request, "insufficient_scope", "The client has no right to that scope.")
-        return _reaches(sign_in, scopes) or _refuse_pass(request)
+        return False
 
     # What is told of the user.
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.test import Client
+from oauth2_provider.models import get_application_model
 
 from tap_provider.oidc.client_display import is_name_of_another, shown_host, shown_name
 
@@ -28,6 +30,7 @@ HOST = "relying-party.test"
         ("http://[::1]:8000/", "[::1]:8000"),
         ("http://127.0.0.1/", "127.0.0.1"),
         ("com.example.app:/callback", "com.example.app:"),
+        ("com.evil.app://bank.example/callback", "com.evil.app:"),
     ],
 )
 def test_shown_host__is_where_the_answer_goes(redirect_uri: str, host: str) -> None:
@@ -35,7 +38,7 @@ def test_shown_host__is_where_the_answer_goes(redirect_uri: str, host: str) -> N
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("name", ["", " ", "\u200b", "\u2060\u00ad"])
+@pytest.mark.parametrize("name", ["", " ", "\u200b", "\u2060\u00ad", "\u3164\ufe0f\u2800"])
 def test_shown_name__of_a_client_without_one_is_its_id(name: str, make_party: Callable[..., Party]) -> None:
     assert shown_name(make_party("portal", name=name).application) == "portal"
 
@@ -60,6 +63,7 @@ def test_shown_name__has_no_invisible_characters(make_party: Callable[..., Party
         "Company Intranet\u202c",
         "\uff23ompany \u2160ntranet",  # a full-width C, a Roman numeral one
         "COMPANY\u2028INTRANET",
+        *(f"Company{filler}Intranet" for filler in "\u034f\u115f\u17b4\u180b\u2800\u3164\ufe0f\uffa0\U000e0100"),
     ],
 )
 def test_is_name_of_another__as_a_reader_sees_it(name: str, make_party: Callable[..., Party]) -> None:
@@ -128,3 +132,29 @@ def test_choose_account__shows_the_host_too(full: Client, make_party: Callable[.
 
     assert "Intranet asks with which account" in page
     assert f"You will be sent to: {HOST}" in page
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("page", ["device", "logout", "authorized tokens"])
+def test_pages__show_an_imitation_by_its_client_id(page: str, full: Client, make_party: Callable[..., Party]) -> None:
+    """Each page on which the toolkit shows a client by its name."""
+    make_party("first", name="Intranet")
+    model = get_application_model()
+    grant_type = model.GRANT_DEVICE_CODE if page == "device" else model.GRANT_AUTHORIZATION_CODE
+    fields = {"registration_source": "dcr", "authorization_grant_type": grant_type}
+    imitation = make_party("imitation", name="Intra\u200bnet", client_type="public", **fields)
+    if page == "device":
+        body = urlencode({"client_id": "imitation", "scope": "openid"})
+        form = "application/x-www-form-urlencoded"
+        codes = Client().post("/o/device-authorization/", body, content_type=form).json()
+        confirm = full.post("/o/device/", {"user_code": codes["user_code"]}).headers["Location"]
+        shown = full.get(confirm)
+    elif page == "logout":
+        shown = full.get("/o/logout/", {"client_id": "imitation"})
+    else:
+        imitation.tokens(full, scope="openid")
+        shown = full.get("/o/authorized_tokens/")
+    text = text_of(shown)
+    assert "imitation" in text
+    assert "Intra" not in text
+    assert model.objects.get(client_id="imitation").name == "Intra\u200bnet"

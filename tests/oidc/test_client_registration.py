@@ -10,7 +10,9 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 from oauth2_provider.models import get_application_model
 
-from .conftest import REDIRECT_URI, Party, toolkit_settings
+from tap_provider.oidc.models import RelyingParty
+
+from .conftest import PASSWORD, REDIRECT_URI, Party, toolkit_settings
 
 pytestmark = pytest.mark.django_db
 REGISTER = "/o/register/"
@@ -95,4 +97,40 @@ def test_update__to_the_name_of_another_client_is_refused(permitted: Client, mak
     assert (response.status_code, response.json()["error"]) == (400, "invalid_client_metadata")
     assert update("Intranet").json() == update("Free").json()  # without its token: no word of names
     assert update("new", **bearer).status_code == 200  # its own
+    assert not make_party("second").introspect(answer["registration_access_token"])["active"]  # no token of its user
     assert get_application_model().objects.get(client_id=answer["client_id"]).name == "new"
+
+
+@pytest.mark.usefixtures("_is_on")
+@pytest.mark.compliance("RFC 7592 §2.2")
+@pytest.mark.parametrize("right", ["skip_authorization", "relying party"])
+def test_update__of_a_client_that_an_administrator_has_given_rights_is_refused(right: str, permitted: Client) -> None:
+    """They were given to what the client was then: to its name, and to where it is answered."""
+    answer = register(permitted).json()
+    client_id, bearer = answer["client_id"], {"authorization": f"Bearer {answer['registration_access_token']}"}
+    if right == "relying party":
+        RelyingParty.objects.create(client_id=client_id, may_host_registration=True)
+    else:
+        get_application_model().objects.filter(client_id=client_id).update(skip_authorization=True)
+    body = {**METADATA, "redirect_uris": ["https://elsewhere.test/"]}
+    management = f"{REGISTER}{client_id}/"
+
+    response = Client().put(management, body, content_type="application/json", headers=bearer)
+
+    assert (response.status_code, response.json()["error"]) == (403, "access_denied")
+    assert get_application_model().objects.get(client_id=client_id).redirect_uris == REDIRECT_URI
+    assert Client().get(management, headers=bearer).status_code == 200
+
+
+@pytest.mark.usefixtures("_is_on")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:oauth2_provider")
+def test_registration__gives_no_right_to_ask_for_passwords(permitted: Client, kim: Any) -> None:
+    """Where a site has the password grant on for one client of its administrator's (RFC 9700 §2.4)."""
+    answer = register(permitted, grant_types=["password"], redirect_uris=[]).json()
+    kim.set_password(PASSWORD)
+    kim.save()
+    body = {"grant_type": "password", "username": kim.username, "password": PASSWORD, "scope": "profile"}
+    body |= {"client_id": answer["client_id"], "client_secret": answer["client_secret"]}
+    with toolkit_settings(DCR_ENABLED=True, COMPLIANT_BCP_RFC9700_PASSWORD_GRANT=False):
+        response = Client().post("/o/token/", body)
+    assert (response.status_code, response.json()["error"]) == (400, "unauthorized_client")

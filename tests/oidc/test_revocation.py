@@ -57,7 +57,7 @@ def is_dead(party: Party, tokens: Tokens) -> bool:
     answers = {
         "userinfo": party.userinfo(tokens.access_token).status_code == 200,
         "introspection": party.introspect(tokens.access_token)["active"],
-        "ID token as bearer": ask_resource(tokens.response["id_token"]).status_code == 200,
+        "resource": ask_resource(tokens.access_token).status_code == 200,
         "refresh": party.refresh(tokens.refresh_token).status_code == 200,
     }
     assert len(set(answers.values())) == 1, answers

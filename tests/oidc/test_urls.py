@@ -24,7 +24,7 @@ from tap_provider.oidc.views import (
     TokenView,
     UserInfoView,
 )
-from tap_provider.oidc.views.management import AuthorizedTokenDelete, PermittedMixin
+from tap_provider.oidc.views.management import AuthorizedTokenDelete, AuthorizedTokensList, PermittedMixin
 
 from .conftest import ISSUER
 
@@ -80,6 +80,7 @@ OURS = {
     "device-authorization": DeviceAuthorizationView,
     "device": DeviceUserCodeView,
     "authorized-token-delete": AuthorizedTokenDelete,
+    "authorized-token-list": AuthorizedTokensList,
     "device-confirm": DeviceConfirmView,
     "device-grant-status": DeviceGrantStatusView,
     "user-info": UserInfoView,

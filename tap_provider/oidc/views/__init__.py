@@ -13,6 +13,7 @@ from .management import (
     ApplicationRegistration,
     ApplicationUpdate,
     AuthorizedTokenDelete,
+    AuthorizedTokensList,
 )
 from .token import RevokeTokenView, TokenView, UserInfoView
 
@@ -24,6 +25,7 @@ __all__ = [
     "ApplicationUpdate",
     "AuthorizationView",
     "AuthorizedTokenDelete",
+    "AuthorizedTokensList",
     "ConnectDiscoveryInfoView",
     "DeviceAuthorizationView",
     "DeviceConfirmView",

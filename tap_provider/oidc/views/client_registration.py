@@ -20,6 +20,7 @@ from oauth2_provider.views import DynamicClientRegistrationManagementView as Too
 from oauth2_provider.views import DynamicClientRegistrationView as ToolkitRegistrationView
 
 from ..client_display import is_name_of_another
+from ..models import RelyingParty
 from ..scopes import permission_to
 from .endpoint import is_storable
 
@@ -55,7 +56,8 @@ class DynamicClientRegistrationManagementView(ReadableMetadataMixin, ToolkitMana
     def put(self, request: HttpRequest, client_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
         response: HttpResponse = super().get(request, client_id)
         if response.status_code == 200:  # a client without its registration access token learns no names
-            response = _refused_name(request, client_id=client_id) or super().put(request, client_id, *args, **kwargs)
+            refusal = _refused_change(client_id) or _refused_name(request, client_id=client_id)
+            response = refusal or super().put(request, client_id, *args, **kwargs)
         return response
 
 
@@ -66,6 +68,15 @@ def _refused_person(request: HttpRequest) -> HttpResponse | None:
     if not request.user.is_authenticated or request.user.has_perm(permission_to("add", get_application_model())):
         return None  # the toolkit refuses an anonymous visitor
     told = {"error": "access_denied", "error_description": "The user may not register clients."}
+    return JsonResponse(told, status=403)
+
+
+def _refused_change(client_id: str) -> HttpResponse | None:
+    """Refuse to change a client that an administrator has given rights: they were given to what it was then."""
+    is_trusted = get_application_model().objects.filter(client_id=client_id, skip_authorization=True).exists()
+    if not is_trusted and not RelyingParty.objects.filter(client_id=client_id).exists():
+        return None
+    told = {"error": "access_denied", "error_description": "An administrator keeps this registration."}
     return JsonResponse(told, status=403)
 
 

@@ -23,6 +23,7 @@ from oauthlib.oauth2.rfc6749.utils import scope_to_list
 from ...exceptions import TooManyAttempts
 from ...sign_in import Client, sign_in_of_user
 from ...throttle import Attempt, account_of, count_attempt, take_back
+from ..client_display import as_shown
 from ..device_codes import INTERVAL, SPENT, approve, own_verification_uri, set_pace, verification_uri
 from ..models import relying_party
 from .endpoint import OAuthEndpointMixin
@@ -119,6 +120,10 @@ class DeviceUserCodeView(ToolkitDeviceUserCodeView):
 
 class DeviceConfirmView(ToolkitDeviceConfirmView):
     """Where the user approves or denies the device."""
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        context: dict[str, Any] = super().get_context_data(**kwargs)
+        return {**context, "application": as_shown(context["application"])}
 
     def form_valid(self, form: Form) -> HttpResponse:
         if form.cleaned_data["action"] != "accept":

@@ -66,6 +66,8 @@ class IntrospectTokenView(OAuthEndpointMixin, ToolkitIntrospectTokenView):
 
     def _may_introspect(self, token: Any) -> bool:
         """What a client may not introspect is inactive to it (RFC 7662 §2.2)."""
+        if oauth2_settings.DCR_REGISTRATION_SCOPE in token.scope.split():
+            return False  # it manages the registration of a client, and is nobody's elsewhere
         is_own = token.application_id is not None and token.application_id == self.asking.pk
         return is_own or may_introspect_others(self.asking)
 

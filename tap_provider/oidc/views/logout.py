@@ -29,6 +29,7 @@ from oauthlib.oauth2.rfc6749.errors import OAuth2Error
 from ... import registration_session
 from ...models import SignIn
 from ...sign_in import end_sign_in, find_sign_in, sign_in_of_session
+from ..client_display import as_shown
 from ..hints import claims_of_hint
 from .endpoint import refuse_malformed_parameters
 
@@ -66,6 +67,11 @@ class RPInitiatedLogoutView(ToolkitRPInitiatedLogoutView):
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return self._refusal(request) or super().post(request, *args, **kwargs)
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        context: dict[str, Any] = super().get_context_data(**kwargs)
+        application = context.get("application")
+        return context if application is None else {**context, "application": as_shown(application)}
 
     def _refusal(self, request: HttpRequest) -> HttpResponse | None:
         try:

@@ -30,7 +30,11 @@ from oauth2_provider.views import (
 from oauth2_provider.views import (
     AuthorizedTokenDeleteView as ToolkitAuthorizedTokenDeleteView,
 )
+from oauth2_provider.views import (
+    AuthorizedTokensListView as ToolkitAuthorizedTokensListView,
+)
 
+from ..client_display import as_shown
 from ..scopes import permission_to
 
 
@@ -42,6 +46,17 @@ class KeyInAddressMixin:
             return super().get_object(*args, **kwargs)  # type: ignore[misc]
         except (ValueError, ValidationError) as error:
             raise Http404 from error
+
+
+class AuthorizedTokensList(ToolkitAuthorizedTokensListView):
+    """Where a user sees what they have granted."""
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        context: dict[str, Any] = super().get_context_data(**kwargs)
+        for token in context["authorized_tokens"]:
+            if token.application is not None:
+                token.application = as_shown(token.application)
+        return context
 
 
 class AuthorizedTokenDelete(KeyInAddressMixin, ToolkitAuthorizedTokenDeleteView):

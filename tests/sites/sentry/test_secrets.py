@@ -163,6 +163,7 @@ def test_breadcrumbs_and_logs__hold_no_secret() -> None:
     sent.clear()
     with sentry_sdk.isolation_scope():
         logging.getLogger("library").warning("POST passcode=%s", "SENTINEL-KQZ")
+        logging.getLogger("library").warning("it is %s", "SENTINEL-KQZ")  # without a name
         sentry_sdk.add_breadcrumb(message="sign in", data={"passcode": "SENTINEL-KQZ"})
         sentry_sdk.capture_message("after it")
     sentry_sdk.flush()
