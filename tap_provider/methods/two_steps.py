@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import authenticate, get_user_model
 from django.core.exceptions import MultipleObjectsReturned, ObjectDoesNotExist
-from django.utils.crypto import constant_time_compare
+from django.utils.crypto import constant_time_compare, get_random_string
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
@@ -79,8 +79,8 @@ def _guard_alone(request: HttpRequest, user: Any, *, now: datetime) -> None:
 def verify_password_alone(request: HttpRequest, *, username: str, password: str | Secret, now: datetime) -> Any:
     """Return the user with this user name and password, for a caller that asks for nothing else (RFC 6749 §4.3).
 
-    Raises TooManyAttempts before anything is hashed, or SignInRefused. A user with a second factor is refused like a
-    wrong password, and counted like one: neither answer nor count tells that the password was right.
+    Raises TooManyAttempts before anything is hashed, or SignInRefused. The password of a user with a second factor is
+    not tried at all: answer, count, statements and signals are those of a wrong password, whether it was right or not.
     """
     password = Secret.of(password)
     return _verify_password(request, typed=username, password=password, now=now, alone=True)
@@ -100,16 +100,30 @@ def _verify_password(request: HttpRequest, *, typed: str, password: Secret, now:
     # A text that cannot be a name is tried as one that no user has, which costs the same and no database refuses. An
     # account that was guessed at too often is tried as well, and refused whatever comes of it.
     username = (clean_upn(typed) or NOBODY) if named is None or alone else named.get_username()
+    tried = Secret(get_random_string(32)) if alone and has_second_factor(named or _no_user()) else password
     try:
-        user = authenticate(request, username=username, password=password.reveal())
+        user = authenticate(request, username=username, password=tried.reveal())
     except ValueError:  # a lone surrogate, which no hasher can encode
         user = None
-    if user is None or at_account is None or not _is_proof(user) or (alone and has_second_factor(user)):
+    if user is None or at_account is None or not _is_proof(user) or (alone and _has_unseen_factor(user, named)):
         record_refusal(request, named, reason="password", now=now)
         raise SignInRefused(_("That user name and password do not match."), code="password_not_accepted")
     take_back(attempt)
     take_back(at_account)
     return user
+
+
+def _no_user() -> Any:
+    """Return a user who is in no database, to ask the same of a name that nobody has."""
+    nobody: Any = get_user_model()()
+    if nobody.pk is None:
+        nobody.pk = 0
+    return nobody
+
+
+def _has_unseen_factor(user: Any, named: Any | None) -> bool:
+    # A backend of the site's own may have found another user by this name than the one who was asked about.
+    return (named is None or named.pk != user.pk) and has_second_factor(user)
 
 
 def _is_proof(user: Any) -> bool:

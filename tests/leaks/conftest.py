@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets as stdlib_secrets
+import re
 import sys
 from base64 import b32encode
 from collections.abc import Iterator
@@ -15,7 +15,9 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from oauth2_provider.models import get_application_model
 from oauthlib import common
 
-from tap_provider.passcode import ALPHABET
+from tap_provider import issue
+from tap_provider.methods import recovery_codes
+from tap_provider.secret import Secret
 
 from ..conftest import ADMINS
 from ..toolkit import forget_cores
@@ -24,15 +26,22 @@ from .world import CLIENT_SECRET, PASSWORD, REDIRECT_URI, Known, World
 
 @pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch) -> Iterator[Known]:
-    """Listen where secrets are made: to the source of randomness, to oauthlib's generator, to what is saved."""
+    """Listen where secrets are made: to our generator and to oauthlib's, and to what is saved."""
     known = Known()
-    choose, generate = stdlib_secrets.choice, common.generate_token
+    generate = common.generate_token
 
-    def choice(options: Any) -> Any:
-        chosen = choose(options)
-        if options == ALPHABET:
-            known.symbols.append(chosen)
-        return chosen
+    def listen_to(kind: str, module: Any) -> None:
+        generate_ours = module.generate_passcode
+
+        def generate_passcode(*args: Any, **kwargs: Any) -> Secret:
+            made: Secret = generate_ours(*args, **kwargs)
+            known.add(kind, made.reveal(), "-".join(re.findall("....", made.reveal())))
+            return made
+
+        monkeypatch.setattr(module, "generate_passcode", generate_passcode)
+
+    listen_to("passcode", issue)
+    listen_to("recovery code", recovery_codes)
 
     def generate_token(*args: Any, **kwargs: Any) -> str:
         token = generate(*args, **kwargs)
@@ -47,7 +56,6 @@ def known(monkeypatch: pytest.MonkeyPatch) -> Iterator[Known]:
         elif isinstance(instance, Session):
             known.add("session key", instance.session_key)
 
-    monkeypatch.setattr(stdlib_secrets, "choice", choice)
     monkeypatch.setattr(common, "generate_token", generate_token)
     monkeypatch.setattr("oauthlib.oauth2.rfc6749.tokens.common.generate_token", generate_token)
     pre_save.connect(note_saved)

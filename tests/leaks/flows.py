@@ -21,6 +21,7 @@ from tap_provider.oidc.device_codes import DEVICE_CODE_GRANT
 from .world import CLIENT_SECRET, NEW_PASSWORD, PASSWORD, REDIRECT_URI, VERIFIER, WRONG_CODE, World, upn_of
 
 Act = Callable[[], Any]
+Flow = Callable[[World], Act]
 
 
 def issue_in_admin(world: World) -> Act:
@@ -286,3 +287,33 @@ FLOWS = [
 
 REFUSED = {use_a_code_twice}
 """Flows that are answered with an error although nothing fails."""
+
+SECRETS: dict[Flow, set[str]] = {
+    issue_in_admin: {"passcode"},
+    issue_on_the_command_line: {"passcode"},
+    redeem_on_the_page: {"passcode"},
+    redeem_with_a_handle: {"passcode", "handle"},
+    second_step_by_app: {"totp code", "totp key", "session key"},
+    second_step_by_recovery_code: {"recovery code", "session key"},
+    step_up: {"totp code", "totp key", "session key"},
+    begin_an_app: {"passcode", "totp key", "session key"},
+    see_the_key_of_an_app: {"passcode", "totp key", "session key"},
+    register_an_app: {"passcode", "totp code", "totp key", "session key"},
+    make_recovery_codes: {"passcode", "recovery code", "session key"},
+    authorize: {"authorization code", "session key"},
+    authorize_by_form_post: {"authorization code", "session key"},
+    exchange_a_code: {"authorization code", "access token"},
+    exchange_a_code_in_json: {"authorization code", "access token"},
+    use_a_code_twice: {"authorization code", "access token"},
+    refresh: {"authorization code", "access token", "refresh token", "id token"},
+    ask_for_the_user: {"access token"},
+    introspect: {"access token"},
+    revoke: {"refresh token"},
+    ask_to_sign_out: {"id token", "session key"},
+    ask_for_a_device_code: {"device code"},
+    approve_a_device: {"device code", "session key"},
+    poll_for_a_device: {"device code", "access token"},
+    send_a_password_to_the_token_endpoint: {"access token"},
+    register_a_client_dynamically: {"access token"},
+}
+"""What a flow uses or makes besides what is known in every flow: passwords, client secret, verifier, a wrong code."""

@@ -10,7 +10,7 @@ import logging
 import pickle
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -29,7 +29,9 @@ from .faults import Fault, failing_function, failing_statement
 from .flows import (
     FLOWS,
     REFUSED,
+    SECRETS,
     Act,
+    Flow,
     exchange_a_code,
     exchange_a_code_in_json,
     issue_in_admin,
@@ -50,8 +52,6 @@ Failing = Callable[[int], AbstractContextManager[Fault]]
 STORED_IN_CLEAR = {
     "totp key": "otp_totp_totpdevice",  # django-otp computes codes with it
     "authorization code": "oauth2_provider_grant",  # the toolkit finds a code by it, until it is exchanged or expires
-    "access token": "oauth2_provider_accesstoken",  # beside a checksum
-    "refresh token": "oauth2_provider_refreshtoken",  # beside a checksum
     "device code": "oauth2_provider_devicegrant",  # the toolkit finds a device by it
     "session key": "django_session",  # Django's database engine finds a session by it
 }
@@ -146,7 +146,12 @@ def is_expected(where: str, kind: str) -> bool:
 
 
 def run_once(
-    world: World, flow: Callable[[World], Act], *, fail_at: int, failing: Failing = failing_statement
+    world: World,
+    flow: Flow,
+    *,
+    fail_at: int,
+    failing: Failing = failing_statement,
+    refused: Collection[Any] = REFUSED,
 ) -> tuple[bool, list[tuple[str, str]]]:
     """Run a flow with a fault; return whether it got as far, and the secrets found, and where.
 
@@ -161,7 +166,9 @@ def run_once(
         watching = recorded(every_function=fail_at == 0)
         with watching as (said, variables), committing, failing(fail_at) as fault:
             result = act()
-        assert fail_at or result is None or (result.status_code < 400) is (flow not in REFUSED), result.content
+        assert fail_at or result is None or (result.status_code < 400) is (flow not in refused), result.content
+        unknown = SECRETS.get(flow, set()) - {kind for kind, texts in world.known.texts.items() if texts}
+        assert fail_at or not unknown, f"the test does not know the secrets: {unknown}"
         transaction.set_rollback(False)  # a statement may have failed that would have ended a savepoint
         leaks = found(world.known, texts_of(said, variables, result))
         transaction.set_rollback(True)
@@ -180,8 +187,14 @@ def texts_of(said: io.StringIO, variables: io.StringIO, result: Any) -> Iterator
     yield from kept_texts()
 
 
+def _use_json(flow: Flow, settings: Any) -> None:
+    if flow is exchange_a_code_in_json:
+        core = "oauth2_provider.oauth2_backends.JSONOAuthLibCore"
+        settings.OAUTH2_PROVIDER = {**settings.OAUTH2_PROVIDER, "OAUTH2_BACKEND_CLASS": core}
+
+
 def every_leak(
-    world: World, flow: Callable[[World], Act], *, failing: Failing, places: range
+    world: World, flow: Flow, *, failing: Failing, places: range
 ) -> tuple[int, dict[int, list[tuple[str, str]]]]:
     """Let a flow fail in each of these places that it reaches; return the last one, and the secrets found at each."""
     leaks: dict[int, list[tuple[str, str]]] = {}
@@ -194,12 +207,8 @@ def every_leak(
 
 
 @pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.__name__)
-def test_flow__shows_no_secret_whatever_statement_fails(
-    flow: Callable[[World], Act], world: World, settings: Any
-) -> None:
-    if flow is exchange_a_code_in_json:
-        core = "oauth2_provider.oauth2_backends.JSONOAuthLibCore"
-        settings.OAUTH2_PROVIDER = {**settings.OAUTH2_PROVIDER, "OAUTH2_BACKEND_CLASS": core}
+def test_flow__shows_no_secret_whatever_statement_fails(flow: Flow, world: World, settings: Any) -> None:
+    _use_json(flow, settings)
     last, leaks = every_leak(world, flow, failing=failing_statement, places=range(1000))
     assert last > 1, "the flow sends no statement"
     assert leaks == {}
@@ -219,7 +228,7 @@ IN_FUNCTIONS = [
 
 
 @pytest.mark.parametrize("flow", IN_FUNCTIONS, ids=lambda flow: flow.__name__)
-def test_flow__shows_no_secret_whatever_function_fails(flow: Callable[[World], Act], world: World) -> None:
+def test_flow__shows_no_secret_whatever_function_fails(flow: Flow, world: World) -> None:
     last, leaks = every_leak(world, flow, failing=failing_function, places=range(1, 10_000, EVERY))
     assert last > 50, "the flow calls hardly a function"
     assert {place: shown for place, found in leaks.items() if (shown := _outside_variables(found))} == {}
@@ -229,6 +238,27 @@ def _outside_variables(found: list[tuple[str, str]]) -> list[tuple[str, str]]:
     # A function that fails as it is entered has its arguments in clear where a library passes them so, by names that
     # every report masks. Its variables are judged when it returns.
     return [(where, kind) for where, kind in found if not where.startswith("variables")]
+
+
+@pytest.mark.parametrize("flow", SECRETS, ids=lambda flow: flow.__name__)
+def test_run_once__finds_a_secret_of_each_kind_in_the_log(flow: Flow, world: World, settings: Any) -> None:
+    """A leak that is put there: the search must find it, or it finds none."""
+    _use_json(flow, settings)
+
+    def leaking(world: World) -> Act:
+        act = flow(world)
+
+        def leak() -> Any:
+            result = act()
+            for texts in world.known.texts.values():
+                logging.getLogger("library").warning("it was %s", " and ".join(sorted(texts)))
+            return result
+
+        return leak
+
+    _reached, leaks = run_once(world, leaking, fail_at=0, refused={leaking} if flow in REFUSED else ())
+    everywhere = {"password", "client secret", "code verifier", "totp code"}
+    assert {kind for where, kind in leaks if where == "log"} >= SECRETS[flow] | everywhere
 
 
 def test_run_once__mails_administrators_what_fails(world: World) -> None:

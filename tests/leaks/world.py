@@ -36,24 +36,19 @@ class Known:
 
     # Without a repr: functions of the tests stand in tracebacks too.
     texts: dict[str, set[str]] = field(default_factory=dict, repr=False)
-    symbols: list[str] = field(default_factory=list, repr=False)  # drawn for passcodes and recovery codes
 
     def add(self, kind: str, *texts: str) -> None:
         self.texts.setdefault(kind, set()).update(texts)
 
     def forget(self) -> None:
         """Keep only what is the same each time."""
-        self.texts, self.symbols = {}, []
+        self.texts = {}
         self.add("password", PASSWORD, NEW_PASSWORD)
         self.add("client secret", CLIENT_SECRET)
         self.add("code verifier", VERIFIER)
         self.add("totp code", WRONG_CODE)
 
     def patterns(self) -> dict[str, re.Pattern[str]]:
-        drawn = "".join(self.symbols)
-        for length, kind in ((8, "passcode"), (16, "recovery code")):
-            whole = [drawn[start : start + length] for start in range(0, len(drawn) - length + 1, length)]
-            self.add(kind, *whole, *("-".join(re.findall("....", text)) for text in whole))
         return {
             # A code of six digits is also part of numbers that are none.
             kind: re.compile("|".join(rf"(?<![\w.]){re.escape(text)}(?!\w)" for text in sorted(texts)), re.IGNORECASE)
@@ -158,4 +153,6 @@ class World:
     def tokens(self) -> dict[str, str]:
         tokens: dict[str, str] = self.exchange(self.code()).json()
         self.known.add("id token", tokens["id_token"])
+        self.known.texts["access token"].discard(tokens["refresh_token"])
+        self.known.add("refresh token", tokens["refresh_token"])
         return tokens

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from django.contrib.auth.hashers import MD5PasswordHasher
+from django.contrib.auth.signals import user_login_failed
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from oauth2_provider.models import get_access_token_model, get_application_model
 
@@ -136,6 +141,41 @@ def test_validate_user__refuses_everything_alike(kim: Any, make_user: Callable[.
     assert answers[0][1] == {"error": "invalid_grant", "error_description": "Invalid credentials given."}
     assert all(one == answers[0] for one in answers)
     assert not get_access_token_model().objects.exists()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:oauth2_provider")
+@pytest.mark.parametrize("state", ["app", "passkey", "device of another package", "inactive"])
+def test_validate_user__a_right_password_that_is_refused_leaves_the_traces_of_a_wrong_one(
+    state: str, make_user: Callable[..., Any], legacy: Party, hashed: list[str]
+) -> None:
+    """In statements, in hashes, and in Django's signal, by which packages count failures and lock."""
+    user = make_user("robin", password=PASSWORD)
+    if state == "inactive":
+        deactivate(user)
+    elif state == "passkey":
+        sign_in_with_passkey(user)
+    else:
+        model = TOTPDevice if state == "app" else StaticDevice
+        model.objects.create(user=user, confirmed=True, name="x")
+    failed: list[Any] = []
+
+    def note(sender: Any, credentials: Any, **kwargs: Any) -> None:
+        failed.append(credentials["username"])
+
+    traces = []
+    guess(legacy, "robin", "the first of all")  # which computes what is kept for the process
+    user_login_failed.connect(note)
+    for typed in (PASSWORD, "wrong"):
+        failed.clear()
+        hashed.clear()
+        with CaptureQueriesContext(connection) as queries:
+            response = guess(legacy, "robin", typed)
+        statements = [re.sub(r"'[^']*'|[0-9]+", "?", query["sql"]) for query in queries]
+        traces.append((answer(response), statements, len(hashed), list(failed)))
+    user_login_failed.disconnect(note)
+
+    assert traces[0] == traces[1]
+    assert traces[0][3] == ["robin"]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:oauth2_provider")
