@@ -10,7 +10,7 @@ import pytest
 
 from tap_provider.scrubbing import is_secret_module, is_secret_name, scrub, scrub_text
 from tap_provider.secret import MASK
-from tap_provider.sentry import DENYLIST, before_send
+from tap_provider.sentry import DENYLIST, before_send, before_send_log
 
 SECRET = "sentinel-kqz"
 
@@ -104,3 +104,25 @@ def test_sentry__needs_no_sdk_and_no_settings() -> None:
 def test_scrub_text__masks_the_handle_of_a_pass() -> None:
     """A stranger who reads it could use up the attempts of its holder."""
     assert "bxw_Dn8" not in scrub_text("GET /account/sign-in/pass/?handle=bxw_Dn8&next=/")
+
+
+class Shown:
+    def __repr__(self) -> str:
+        return f"<Shown passcode={SECRET}>"
+
+
+class Broken:
+    def __repr__(self) -> str:
+        raise RuntimeError("it cannot be shown")
+
+
+def test_before_send_log__masks_objects_parameters_and_the_body_that_they_were_put_into() -> None:
+    """Sentry computes the text of an object after this function has returned."""
+    parameters = {"sentry.message.parameter.0": SECRET, "sentry.message.template": "it was %s"}
+    log = {"body": f"it was {SECRET}", "attributes": {**parameters, "a": Shown(), "b": Broken(), "c": 7, "d": None}}
+    masked = before_send_log(log)
+    assert SECRET not in repr(masked)
+    assert masked["body"] == "it was %s"
+    assert masked["attributes"]["c"] == 7
+    assert masked["attributes"]["b"] == MASK
+    assert before_send_log({"body": f"passcode={SECRET}"})["body"] == f"passcode={MASK}"

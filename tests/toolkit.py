@@ -1,4 +1,4 @@
-"""What the toolkit keeps in the process, and tests must forget."""
+"""Forget what the toolkit keeps in the process, between two tests."""
 
 from __future__ import annotations
 

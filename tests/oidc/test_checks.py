@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.conf import settings as django_settings
 from django.contrib.auth.mixins import PermissionRequiredMixin
+from django.core.checks import run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.test import override_settings
@@ -286,6 +287,7 @@ def test_check_issuer__W112_where_any_host_names_it(settings: Any) -> None:  # n
     with toolkit_settings(OIDC_ISS_ENDPOINT=None):
         [found] = check_issuer(None)
         assert (found.id, found.is_serious()) == (W112, False)
+        assert W112 in [message.id for message in run_checks()]
         settings.ALLOWED_HOSTS = ["login.example.com"]
         assert check_issuer(None) == []
 

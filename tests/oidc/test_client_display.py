@@ -102,6 +102,7 @@ def test_consent__shows_the_host_beside_the_name_that_the_client_gave_itself(
 
     assert "Allow Intranet?" in page
     assert f"You will be sent to: {HOST}" in page
+    assert "<img" not in response.content.decode()  # no logo, whatever the client says of one
     assert "tap_provider/oidc/authorize.html" in [template.name for template in response.templates]
 
 

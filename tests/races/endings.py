@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -161,7 +162,7 @@ def everywhere_against_devices(scene: Scene) -> None:
             user=scene.kim,
             status=model.AUTHORIZED,
             scope="profile",
-            expires=timezone.now() + timezone.timedelta(minutes=10),
+            expires=timezone.now() + timedelta(minutes=10),
         )
         remember_code(name, sign_in_of(thief), client_id=party.client_id, now=timezone.now())
         return name
@@ -204,7 +205,7 @@ def everywhere_against_approving_devices(scene: Scene) -> None:
 
         def approve() -> bool:
             code = f"{scene.name}-{name}-{next(numbers)}"
-            expires = timezone.now() + timezone.timedelta(minutes=10)
+            expires = timezone.now() + timedelta(minutes=10)
             waiting = {"user": scene.kim, "scope": "profile", "expires": expires}
             model.objects.create(client_id=party.client_id, device_code=code, user_code=code[-20:], **waiting)
             confirmed = there.post(f"/o/device-confirm/{party.client_id}/{code[-20:]}", {"action": "accept"})

@@ -1,4 +1,4 @@
-"""What Sentry is sent holds no secret: events with variables and request data, breadcrumbs, and traces.
+"""Sentry is sent no secret: in events with variables and request data, breadcrumbs, logs and traces.
 
 The flows are those of `tests/leaks`, with the faults of `tests/leaks/faults`.
 """
@@ -157,13 +157,18 @@ def is_ours(module: str) -> bool:
     return module.startswith("tap_provider.") and not module.startswith("tap_provider.oidc")
 
 
+class Shown:
+    def __repr__(self) -> str:
+        return "<Shown passcode=SENTINEL-KQZ>"
+
+
 def test_breadcrumbs_and_logs__hold_no_secret() -> None:
     """Sentry keeps log records, of any library, as breadcrumbs of the next event, and sends them as logs."""
     start_sentry()
     sent.clear()
     with sentry_sdk.isolation_scope():
         logging.getLogger("library").warning("POST passcode=%s", "SENTINEL-KQZ")
-        logging.getLogger("library").warning("it is %s", "SENTINEL-KQZ")  # without a name
+        logging.getLogger("library").warning("%s", Shown(), extra={"shown": Shown()})
         sentry_sdk.add_breadcrumb(message="sign in", data={"passcode": "SENTINEL-KQZ"})
         sentry_sdk.capture_message("after it")
     sentry_sdk.flush()
