@@ -470,10 +470,10 @@ def test_register__a_lock_of_seconds_is_told_in_seconds(holder_client: Client) -
 
 @pytest.mark.parametrize("name", ["名" * 254, "x" * 3000, "a:b"])
 def test_register__a_long_name_still_fits_a_qr_code(name: str, settings: Any, make_user: Any, issue: Any) -> None:
-    settings.TAP_PROVIDER_HOOKS = f"{__name__}.LongNames"
-    LongNames.name = name
     kay, browser = make_user("kay"), Client()
     browser.post("/account/sign-in/pass/", {"upn": kay.upn, "passcode": issue(kay).passcode.reveal()})
+    settings.TAP_PROVIDER_HOOKS = f"{__name__}.LongNames"
+    LongNames.name = name
     browser.post("/account/security-info/add/totp/", {"begin": "1"})
     page = browser.get("/account/security-info/add/totp/")
     assert page.status_code == 200
