@@ -1,6 +1,6 @@
 """The password behind tokens of the password grant (RFC 6749 §4.3), which have no sign-in behind them.
 
-Such a token is good while its user has that password, and is refreshed while a password alone still lets the user in.
+Such a token is good, and is refreshed, while that password alone still lets its user in.
 A password that is set by `set_password()` and `save()` deletes the tokens at once (`revocation`). Every other change is
 seen here, when a token is used.
 """
@@ -34,10 +34,13 @@ def stamp_behind(token: str) -> str | None:
     return contexts.values_list("password_stamp", flat=True).first()
 
 
-def has_password_of(user: Any, token: str) -> bool:
-    """Return True unless a password grant issued this token by a password that the user no longer has. One query."""
+def is_still_granted(user: Any, token: str) -> bool:
+    """Return True unless a password grant issued this token, and would refuse it to its user now.
+
+    One query, and for tokens of that grant those of `has_second_factor`.
+    """
     stamp = stamp_behind(token)
-    return stamp is None or is_stamp_current(stamp, user)
+    return stamp is None or is_password_enough(user, stamp)
 
 
 def is_password_enough(user: Any, stamp: str) -> bool:

@@ -15,7 +15,7 @@ from oauthlib.oauth2.rfc6749.errors import InvalidGrantError
 from ..sign_in import hold_sign_in, hold_user, is_stamp_current
 from . import request_context
 from .contexts import is_live
-from .password_tokens import has_password_of
+from .password_tokens import is_still_granted
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 def is_token_live(token: str, sign_in: SignIn | None, user: Any | None, *, now: datetime) -> bool:
     """Return True if an unexpired access token of this user, with this sign-in behind it, is still good.
 
-    One query where no sign-in is behind it.
+    One query where no sign-in is behind it, and some more for a token of the password grant.
     """
     if user is None:  # client credentials: no user signed in
         return True
     if sign_in is None:  # from before the installation, or by the password grant
-        return bool(user.is_active) and has_password_of(user, token)
+        return bool(user.is_active) and is_still_granted(user, token)
     return bool(sign_in.user_id == user.pk) and is_live(sign_in, now=now)
 
 
