@@ -13,10 +13,10 @@ from django.contrib.auth.signals import user_login_failed
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from oauth2_provider.models import get_access_token_model, get_application_model
 
+from tap_provider.hooks import Hooks
 from tap_provider.models import AuditEvent
 from tap_provider.oidc.models import RelyingParty
 
@@ -143,10 +143,15 @@ def test_validate_user__refuses_everything_alike(kim: Any, make_user: Callable[.
     assert not get_access_token_model().objects.exists()
 
 
+class KnowsAnotherFactor(Hooks):
+    def has_other_second_factor(self, user: Any) -> bool:
+        return True
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:oauth2_provider")
-@pytest.mark.parametrize("state", ["app", "passkey", "device of another package", "inactive"])
+@pytest.mark.parametrize("state", ["app", "passkey", "by the hook", "inactive"])
 def test_validate_user__a_right_password_that_is_refused_leaves_the_traces_of_a_wrong_one(
-    state: str, make_user: Callable[..., Any], legacy: Party, hashed: list[str]
+    state: str, make_user: Callable[..., Any], legacy: Party, hashed: list[str], settings: Any
 ) -> None:
     """In statements, in hashes, and in Django's signal, by which packages count failures and lock."""
     user = make_user("robin", password=PASSWORD)
@@ -154,9 +159,10 @@ def test_validate_user__a_right_password_that_is_refused_leaves_the_traces_of_a_
         deactivate(user)
     elif state == "passkey":
         sign_in_with_passkey(user)
+    elif state == "app":
+        TOTPDevice.objects.create(user=user, confirmed=True, name="x")
     else:
-        model = TOTPDevice if state == "app" else StaticDevice
-        model.objects.create(user=user, confirmed=True, name="x")
+        settings.TAP_PROVIDER_HOOKS = f"{__name__}.KnowsAnotherFactor"
     failed: list[Any] = []
 
     def note(sender: Any, credentials: Any, **kwargs: Any) -> None:
