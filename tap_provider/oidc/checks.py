@@ -11,7 +11,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as CheckWarning
 from django.template import TemplateDoesNotExist
 from django.template.loader import get_template
-from django.urls import NoReverseMatch, URLResolver, get_resolver, resolve, reverse
+from django.urls import NoReverseMatch, URLResolver, get_resolver, get_script_prefix, resolve, reverse
 from oauth2_provider import views as toolkit_views
 from oauth2_provider.cimd import AllowAllCIMDPermission
 from oauth2_provider.dcr import AllowAllDCRPermission
@@ -128,9 +128,11 @@ def check_views(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     for name, expected in VIEWS.items():
         try:
-            view = resolve(reverse(name, args=["client", "code"] if name.endswith("device-confirm") else None)).func
+            path = reverse(name, args=["client", "code"] if name.endswith("device-confirm") else None)
         except NoReverseMatch:
             continue  # not mounted: then nobody reaches it
+        # Below a prefix (`FORCE_SCRIPT_NAME`), which `reverse` adds and `resolve` does not know.
+        view = resolve("/" + path.removeprefix(get_script_prefix()).removeprefix("/")).func
         if not issubclass(getattr(view, "view_class", object), expected):
             hint = "Include tap_provider.oidc.urls (and well_known_urls) in place of oauth2_provider's."
             found.append(Error(f"{name} is django-oauth-toolkit's own view.", hint=hint, id=E102))
