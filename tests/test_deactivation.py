@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Group
 from django.db import OperationalError
 from django.test import Client
+from django.test.utils import isolate_apps
 
 from tap_provider.models import AuditEvent, SignIn, Standing, TemporaryAccessPass
 from tap_provider.policy import change_policy
-from tap_provider.sign_in import password_stamp, user_deactivated
+from tap_provider.sign_in import end_before_reactivation, password_stamp, user_deactivated
 
 from .conftest import MINUTE, NOW
 
@@ -94,6 +96,23 @@ def test_deactivation__is_asked_for_by_one_query_where_activity_is_saved(
         robin.save()
     with django_assert_num_queries(1):
         robin.save(update_fields=["last_login"])
+
+
+@isolate_apps("example_project.accounts")
+def test_deactivation__of_a_user_model_without_the_column_asks_nothing(
+    monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
+) -> None:
+    """`is_active` is an attribute of the class in Django's AbstractBaseUser."""
+
+    class WithoutActivity(AbstractBaseUser):
+        class Meta:
+            app_label = "accounts"
+
+    monkeypatch.setattr("tap_provider.sign_in.end.get_user_model", lambda: WithoutActivity)
+    user = WithoutActivity(pk=1)
+    user._state.adding = False
+    with django_assert_num_queries(0):
+        end_before_reactivation(sender=WithoutActivity, instance=user)
 
 
 def test_deactivation__is_recorded_once_unless_something_ended_by_it(holder: Client, robin: Any) -> None:

@@ -142,6 +142,8 @@ def end_before_reactivation(
     if raw or instance._state.adding or not is_saved or not instance.is_active:
         return
     users = get_user_model()._base_manager
+    if all(field.name != "is_active" for field in users.model._meta.concrete_fields):
+        return  # Django's AbstractBaseUser has an attribute alone: then no user is deactivated by saving
     if users.filter(pk=instance.pk).values_list("is_active", flat=True).first() is False:
         _end_all(instance, reason=SignIn.EndedReason.USER_DEACTIVATED, now=timezone.now())
 
