@@ -59,6 +59,7 @@ STORED_IN_CLEAR = {
 """The one table that holds it."""
 
 pytestmark = [
+    pytest.mark.leaks,
     pytest.mark.usefixtures("hasher", "records_of_templates"),  # a cheap one
     pytest.mark.filterwarnings("ignore:JSONOAuthLibCore:DeprecationWarning"),  # which sites have, until it is gone
     pytest.mark.filterwarnings("ignore::DeprecationWarning:oauth2_provider"),  # of the password grant
