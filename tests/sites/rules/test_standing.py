@@ -92,7 +92,7 @@ def test_issue__asks_rules_without_a_statement_for_each(
 ) -> None:
     """As many as anywhere, and one for the names of permissions."""
     robin = make_user("robin")
-    with django_assert_num_queries(13):
+    with django_assert_num_queries(14):
         issue_pass(actor=clerk, user=robin, now=NOW)
 
 
