@@ -100,7 +100,7 @@ def _verify_password(request: HttpRequest, *, typed: str, password: Secret, now:
     # A text that cannot be a name is tried as one that no user has, which costs the same and no database refuses. An
     # account that was guessed at too often is tried as well, and refused whatever comes of it.
     username = (clean_upn(typed) or NOBODY) if named is None or alone else named.get_username()
-    tried = Secret(get_random_string(32)) if alone and has_second_factor(named or _no_user()) else password
+    tried = Secret(get_random_string(32)) if alone and has_second_factor(named or _unsaved_user()) else password
     try:
         user = authenticate(request, username=username, password=tried.reveal())
     except ValueError:  # a lone surrogate, which no hasher can encode
@@ -113,12 +113,12 @@ def _verify_password(request: HttpRequest, *, typed: str, password: Secret, now:
     return user
 
 
-def _no_user() -> Any:
-    """Return a user who is in no database, to ask the same of a name that nobody has."""
-    nobody: Any = get_user_model()()
-    if nobody.pk is None:
-        nobody.pk = 0
-    return nobody
+def _unsaved_user() -> Any:
+    """Return a user who is in no database: an unknown name then costs the statements of a known one."""
+    user: Any = get_user_model()()
+    if user.pk is None:
+        user.pk = 0
+    return user
 
 
 def _has_unseen_factor(user: Any, named: Any | None) -> bool:

@@ -25,7 +25,7 @@ from tap_provider.sign_in import Client as Origin
 from tap_provider.sign_in import begin_sign_in, end_overdue_sign_ins
 from tap_provider.sign_out import end_own_sign_in
 
-from ..oidc.conftest import TOKEN, sign_in_of
+from ..oidc.conftest import TOKEN, Party, sign_in_of
 from .scene import (
     Chain,
     Exchanges,
@@ -145,13 +145,18 @@ def everywhere_against_unrecorded_tokens(scene: Scene) -> None:
     expect_nothing_unrecorded(scene, scene.kim)
 
 
+def television(scene: Scene) -> Party:
+    """Return a client that has the device grant."""
+    party = scene.client("television")
+    party.application.authorization_grant_type = type(party.application).GRANT_DEVICE_CODE
+    party.application.save()
+    return party
+
+
 def everywhere_against_devices(scene: Scene) -> None:
     """Devices that a stolen session has approved fetch their tokens."""
     thief, here = scene.sign_in(scene.kim), scene.sign_in(scene.kim)
-    party = scene.client("television")
-    model = get_device_grant_model()
-    party.application.authorization_grant_type = type(party.application).GRANT_DEVICE_CODE
-    party.application.save()
+    party, model = television(scene), get_device_grant_model()
     answers: list[Any] = []
 
     def approved(name: str) -> str:
@@ -194,10 +199,7 @@ def everywhere_against_devices(scene: Scene) -> None:
 def everywhere_against_approving_devices(scene: Scene) -> None:
     """A stolen session approves devices in a loop, and they fetch their tokens at once."""
     thief, here = scene.sign_in(scene.kim), scene.sign_in(scene.kim)
-    party = scene.client("television")
-    model = get_device_grant_model()
-    party.application.authorization_grant_type = type(party.application).GRANT_DEVICE_CODE
-    party.application.save()
+    party, model = television(scene), get_device_grant_model()
     answers: list[Any] = []
 
     def approver(name: str) -> Callable[[], bool]:
