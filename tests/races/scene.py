@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from http.cookies import SimpleCookie
 from threading import Barrier, Event
 from typing import Any
@@ -63,30 +63,26 @@ def told(response: Any) -> str:
 
 @dataclass
 class Scene:
-    """What one round works on: names are its own, so that rounds need no clean database."""
+    """What one round works on: names are its own, so that rounds need no clean database.
+
+    Everything is made before the threads start: two threads would make it twice.
+    """
 
     name: str = field(default_factory=lambda: secrets.token_hex(4))
     wrong: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.administrator = self.user("administrator", is_staff=True, is_superuser=True)
+        self.kim = self.user("kim")
+        self.excluded_group: Group = Group.objects.create(name=f"excluded-{self.name}")  # a policy may exclude it
+        self.intranet = self.client("intranet")
+        self.portal = self.client("portal", may_host_registration=True)
 
     def user(self, name: str, **fields: Any) -> Any:
         """Make a user with a password, and without a mail address."""
         username = f"{name}-{self.name}"
         fields = {"password": PASSWORD, "upn": f"{username}@example.test", "email": "", **fields}
         return get_user_model()._default_manager.create_user(username=username, **fields)
-
-    @cached_property
-    def administrator(self) -> Any:
-        return self.user("administrator", is_staff=True, is_superuser=True)
-
-    @cached_property
-    def excluded_group(self) -> Group:
-        """A group that a policy may exclude; still without members."""
-        group: Group = Group.objects.create(name=f"excluded-{self.name}")
-        return group
-
-    @cached_property
-    def kim(self) -> Any:
-        return self.user("kim")
 
     def client(self, name: str, *, may_host_registration: bool = False) -> Party:
         """Register a client with the toolkit and with us."""
@@ -109,14 +105,6 @@ class Scene:
             backchannel_logout_uri="https://relying-party.test/logout",
         )
         return Party(application, server=browser())
-
-    @cached_property
-    def intranet(self) -> Party:
-        return self.client("intranet")
-
-    @cached_property
-    def portal(self) -> Party:
-        return self.client("portal", may_host_registration=True)
 
     def policy(self, **fields: Any) -> None:
         """Store the policy, switched on unless `fields` say otherwise."""
