@@ -16,6 +16,7 @@ from oauth2_provider.models import get_application_model
 
 from tap_provider.issue import IssuedPass, issue_pass
 from tap_provider.models import TemporaryAccessPassPolicy
+from tap_provider.moments import as_aware
 from tap_provider.oidc.models import RelyingParty
 from tap_provider.policy import change_policy
 
@@ -110,8 +111,8 @@ def _pass_facts(issued: IssuedPass) -> dict[str, str]:
     return {
         "id": str(held.pk),
         "passcode": issued.passcode_for_reading.reveal(),
-        "starts_at": held.starts_at.isoformat(),
-        "expires_at": held.expires_at.isoformat(),
+        "starts_at": as_aware(held.starts_at).isoformat(),
+        "expires_at": as_aware(held.expires_at).isoformat(),
     }
 
 

@@ -25,6 +25,7 @@ from .addresses import security_info_url
 from .conf import settings
 from .hooks import get_hooks
 from .methods.registry import find_kind
+from .moments import as_aware
 from .throttle import account_of, count_attempt
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ def _context(notice: Notice, *, user: Any, own: SignIn | None, at: datetime, **f
 
 def moment(at: datetime) -> str:
     """Return an instant as people read it, in the time zone in force, which is named with its distance from UTC."""
-    here = timezone.localtime(at)
+    here = timezone.localtime(as_aware(at))
     zone, distance = timezone.get_current_timezone_name(), date_format(here, "O")
     named = zone if distance == "+0000" else f"{zone}, UTC{distance[:3]}:{distance[3:]}"
     return f"{date_format(here, 'DATETIME_FORMAT')} ({named})"

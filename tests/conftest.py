@@ -13,6 +13,7 @@ from typing import Any
 
 import django
 import pytest
+from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.db import connections
@@ -28,7 +29,7 @@ from .softauthn import SoftAuthenticator, register_passkey
 from .softauthn import sign_in_with_passkey as ceremony
 
 ADMINS = ["admin@example.test"] if django.VERSION >= (6, 0) else [("Admin", "admin@example.test")]
-NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC if django_settings.USE_TZ else None)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 

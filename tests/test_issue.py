@@ -113,6 +113,7 @@ def test_issue__passcode_is_as_long_as_the_policy_says(length: int, robin: Any, 
     assert redeem(robin, issued.passcode_for_reading.reveal().lower()).user == robin
 
 
+@pytest.mark.aware_times
 def test_issue__naive_start_is_in_the_sites_time_zone(robin: Any, issue: Any, settings: Any) -> None:
     settings.TIME_ZONE = "Europe/Berlin"
     with timezone.override("Europe/Berlin"):

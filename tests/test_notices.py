@@ -96,6 +96,7 @@ def send(signal: Any, **payload: Any) -> None:
 # Each notice, by what it tells of.
 
 
+@pytest.mark.aware_times
 def test_pass_issued__tells_its_user_from_and_until_when(
     robin: Any, admin: Any, policy_on: Any, committed: Any
 ) -> None:
@@ -116,6 +117,7 @@ def test_pass_issued__tells_its_user_from_and_until_when(
         assert admin.upn not in told
 
 
+@pytest.mark.aware_times
 def test_pass_redeemed__tells_when_from_where_and_with_what(robin: Any, issue: Any, committed: Any) -> None:
     issued = issue(robin, now=NOW)
     with committed():
@@ -214,6 +216,7 @@ EVERY_NOTICE: dict[Notice, tuple[Any, dict[str, Any]]] = {
 }
 
 
+@pytest.mark.aware_times
 @pytest.mark.parametrize("notice", EVERY_NOTICE)
 def test_every_notice__says_what_when_where_and_what_to_do(
     robin: Any, sign_in: SignIn, committed: Any, notice: Notice
@@ -469,6 +472,7 @@ def test_device_of__is_in_our_words_alone(user_agent: str, device: str) -> None:
 # When, in whose language, with which links.
 
 
+@pytest.mark.aware_times
 @pytest.mark.parametrize(
     ("zone", "told"),
     [
@@ -486,6 +490,7 @@ def test_moments__are_in_the_sites_time_zone_which_is_named(
     assert f"When: {told}\n" in text_of(only())
 
 
+@pytest.mark.aware_times
 def test_moments__are_not_in_the_zone_of_whoever_acted(robin: Any, sign_in: SignIn, committed: Any) -> None:
     with timezone.override(ZoneInfo("Asia/Tokyo")), committed():
         send(signals.pass_redeemed, user=robin, sign_in=sign_in)

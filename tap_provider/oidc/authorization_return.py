@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.core import signing
 
+from ..moments import from_timestamp
 from .authorization_request import RETURNED
 from .models import CodeContext
 
@@ -75,5 +76,5 @@ def read_returned(request: AuthorizationRequest) -> Returned:
         return Returned()
     if fingerprint != request.fingerprint or CodeContext.objects.filter(returned=id_).exists():
         return Returned()
-    told = None if after is None else datetime.fromtimestamp(after, tz=UTC)
+    told = None if after is None else from_timestamp(after)
     return Returned(id=id_, after=told, declined=declined, chosen=chosen)

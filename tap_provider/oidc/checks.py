@@ -35,6 +35,7 @@ W109 = "tap_provider.W109"  # a consent template of the site's own that is not u
 W110 = "tap_provider.W110"  # any caller, or any host, may register a client
 W112 = "tap_provider.W112"  # the issuer follows the Host header of any request
 W111 = "tap_provider.W111"  # a default scope that is never granted by default
+W113 = "tap_provider.W113"  # client registration where times are naive
 
 TOKEN_BACKEND = "oauth2_provider.backends.OAuth2Backend"  # noqa: S105 a path, no token
 
@@ -72,6 +73,7 @@ def register_all() -> None:
     register(Tags.security)(check_client_registration)
     register(Tags.security)(check_default_scopes)
     register(Tags.security)(check_issuer)
+    register(Tags.security)(check_naive_times)
     register(Tags.templates)(check_consent_template)
     register(Tags.urls)(check_views)
     register(Tags.urls)(check_application_pages)
@@ -188,6 +190,14 @@ def check_issuer(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     hint = 'Set OAUTH2_PROVIDER["OIDC_ISS_ENDPOINT"] to its address, or name the hosts in ALLOWED_HOSTS.'
     message = "The issuer, and every address in the metadata, follow the Host header of any request."
     return [CheckWarning(message, hint=hint, id=W112)]
+
+
+def check_naive_times(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Name what the toolkit cannot do where `USE_TZ` is off. The device grant is off there, and not advertised."""
+    if django_settings.USE_TZ or not oauth2_settings.DCR_ENABLED:
+        return []
+    message = "Clients cannot register themselves while USE_TZ is off: the toolkit stores times with their zone."
+    return [CheckWarning(message, hint='Switch USE_TZ on, or OAUTH2_PROVIDER["DCR_ENABLED"] off.', id=W113)]
 
 
 def check_consent_template(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import template
 
+from ..moments import as_aware
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
 register = template.Library()
+
+
+@register.filter(expects_localtime=True)
+def iso(moment: datetime) -> str:
+    """Return a moment as scripts read it (ISO 8601), with its distance from UTC."""
+    return as_aware(moment).isoformat()
 
 
 @register.simple_tag(takes_context=True)

@@ -120,6 +120,7 @@ def test_issue__once_or_often(robin: Any, as_admin: list[str], flag: str, is_usa
     assert TemporaryAccessPass.objects.get(user=robin).is_usable_once is is_usable_once
 
 
+@pytest.mark.aware_times
 @pytest.mark.parametrize("suffix", ["+00:00", "Z", ""])
 def test_issue__starts_when_it_is_told_to(robin: Any, as_admin: list[str], suffix: str) -> None:
     start = (timezone.now() + HOUR).replace(second=0, microsecond=0)
@@ -127,6 +128,7 @@ def test_issue__starts_when_it_is_told_to(robin: Any, as_admin: list[str], suffi
     assert TemporaryAccessPass.objects.get(user=robin).starts_at == start
 
 
+@pytest.mark.aware_times
 def test_issue__a_time_without_a_zone_is_the_sites(robin: Any, as_admin: list[str], settings: Any) -> None:
     settings.TIME_ZONE = "Asia/Kathmandu"
     start = (timezone.now() + HOUR).replace(second=0, microsecond=0)
@@ -146,6 +148,7 @@ def test_issue__the_upn_is_matched_without_regard_to_case(robin: Any, as_admin: 
     assert TemporaryAccessPass.objects.get().user == robin
 
 
+@pytest.mark.aware_times
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -581,6 +581,7 @@ def test_page__shows_ten_codes_that_work_and_no_cache_keeps_them(holder: Client,
     assert all(spend(known, code) for code in codes)
 
 
+@pytest.mark.aware_times
 def test_page__tells_what_to_keep_and_what_a_reload_does(holder: Client, known: Any) -> None:
     text = holder.post(MAKE).content.decode()
     assert known.upn in text

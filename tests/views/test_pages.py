@@ -444,6 +444,7 @@ def test_sign_in_with_pass__only_a_post_spends(robin: Any, issue: Any, client: C
 # Security info.
 
 
+@pytest.mark.aware_times
 def test_security_info__says_until_when_and_for_what(holder_client: Client, robin: Any) -> None:
     response = holder_client.get(SECURITY_INFO)
     page = Page(response)
@@ -910,6 +911,7 @@ def test_passkey_configuration__is_data_and_names_our_addresses(client: Client) 
     assert post_json(client, BEGIN_AUTHENTICATION).status_code == 200
 
 
+@pytest.mark.aware_times
 def test_moment__names_its_zone_where_no_script_runs(holder_client: Client, settings: Any) -> None:
     settings.TIME_ZONE = "Asia/Tokyo"
     page = holder_client.get(SECURITY_INFO).content.decode()

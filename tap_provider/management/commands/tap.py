@@ -24,6 +24,7 @@ from ...exceptions import AmbiguousUpn, TapError
 from ...hooks import find_user, get_hooks
 from ...issue import issue_pass, lifetime_of, revoke_pass
 from ...models import TemporaryAccessPass, TemporaryAccessPassPolicy
+from ...moments import as_aware, as_stored
 from ...policy import change_policy, resolve_policy, usability_of
 from ...secret import Secret
 from ...sign_in import end_overdue_sign_ins
@@ -217,7 +218,7 @@ def _time(text: str) -> datetime:
         parsed = None
     if parsed is None:
         _fail(f"{text!r} is not a time such as 2026-12-24T09:00+01:00.", USAGE)
-    return parsed if timezone.is_aware(parsed) else timezone.make_aware(parsed)
+    return as_stored(parsed)
 
 
 def _user(upn: str) -> Any:
@@ -235,8 +236,8 @@ def _facts(held: TemporaryAccessPass, *, now: datetime) -> dict[str, Any]:
     return {
         "id": str(held.pk),
         "upn": get_hooks().get_upn(held.user),
-        "starts_at": held.starts_at.isoformat(),
-        "expires_at": held.expires_at.isoformat(),
+        "starts_at": as_aware(held.starts_at).isoformat(),
+        "expires_at": as_aware(held.expires_at).isoformat(),
         "lifetime_minutes": held.lifetime_minutes,
         "is_usable_once": held.is_usable_once,
         "is_usable": reason.is_usable,
