@@ -28,7 +28,18 @@ class TapProviderConfig(AppConfig):
         from django.contrib.auth.signals import user_logged_in, user_logged_out
         from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 
-        from . import checks, issue, mail, notices, people, registration_session, report_checks, sign_in, throttle
+        from . import (
+            checks,
+            database_checks,
+            issue,
+            mail,
+            notices,
+            people,
+            registration_session,
+            report_checks,
+            sign_in,
+            throttle,
+        )
         from .methods import full_session, password, recovery_codes, registry
 
         self.sweepers: dict[str, Callable[..., int]] = {  # for `manage.py tap sweep`
@@ -37,6 +48,7 @@ class TapProviderConfig(AppConfig):
             "unfinished registrations": registry.sweep_registrations,
         }
         checks.register_all()
+        database_checks.register_all()
         report_checks.register_all()
         for app, path in OPTIONAL_KINDS.items():
             if apps.is_installed(app):

@@ -16,7 +16,6 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import FieldDoesNotExist
 from django.core.mail.backends.smtp import EmailBackend as SmtpBackend
-from django.db import connections
 from django.db.models import UniqueConstraint
 from django.urls import NoReverseMatch, reverse
 from django.utils.module_loading import import_string
@@ -46,7 +45,6 @@ E001 = "tap_provider.E001"  # middleware missing
 E002 = "tap_provider.E002"  # middleware in the wrong place
 E003 = "tap_provider.E003"  # backend missing
 E004 = "tap_provider.E004"  # backend not last
-E005 = "tap_provider.E005"  # SQLite without immediate transactions
 E006 = "tap_provider.E006"  # a forbidden name among the registration views
 E007 = "tap_provider.E007"  # the library's passkey backend instead of ours, or none
 E008 = "tap_provider.E008"  # the UPN field does not exist
@@ -54,8 +52,6 @@ E009 = "tap_provider.E009"  # hooks or hasher cannot be loaded
 E010 = "tap_provider.E010"  # a setting of ours that does not exist, or has the wrong shape
 W011 = "tap_provider.W011"  # a registrable kind whose app is not installed
 W012 = "tap_provider.W012"  # the UPN field is not unique
-W013 = "tap_provider.W013"  # ATOMIC_REQUESTS
-E014 = "tap_provider.E014"  # a database that has not been tried
 W015 = "tap_provider.W015"  # the library's own passkey views are mounted
 W016 = "tap_provider.W016"  # a mail server may be waited for without end
 W017 = "tap_provider.W017"  # mails without links
@@ -80,8 +76,6 @@ def register_all() -> None:
     register(Tags.security)(login_checks.check_password_backend)
     for check in (login_checks.check_login_url, login_checks.check_second_login, login_checks.check_kinds_taken):
         register(Tags.urls)(check)
-    register(Tags.database)(check_databases)
-    register(Tags.security)(check_database_settings)
     register(Tags.urls)(check_passkey_urls)
 
 
@@ -140,21 +134,6 @@ def check_registrable_methods(app_configs: Any, **kwargs: Any) -> list[CheckMess
         for slug in settings.registrable_methods
         if find_kind(slug) is None
     ]
-
-
-def check_database_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """What can be told from the settings alone, without a connection."""
-    found: list[CheckMessage] = []
-    for alias, options in django_settings.DATABASES.items():
-        is_sqlite = options.get("ENGINE") == "django.db.backends.sqlite3"
-        if is_sqlite and options.get("OPTIONS", {}).get("transaction_mode") != "IMMEDIATE":
-            hint = 'OPTIONS = {"transaction_mode": "IMMEDIATE", "timeout": 20, …}; see docs/reference/checks.md.'
-            message = f"SQLite ({alias}) without immediate transactions: simultaneous sign-ins fail, as it is locked."
-            found.append(Error(message, hint=hint, id=E005))
-        if options.get("ATOMIC_REQUESTS"):
-            message = f"ATOMIC_REQUESTS ({alias}) would roll back counted attempts and hold locks while hashing."
-            found.append(CheckWarning(message, hint="Use transaction.atomic where it is needed.", id=W013))
-    return found
 
 
 def check_passkey_urls(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
@@ -217,15 +196,6 @@ def check_sessions(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     message = "Sessions are kept in the cookie, and cannot be deleted when a sign-in ends."
     hint = "Code that reads a session past the middleware asks tap_provider.live_user.live_user, or use another engine."
     return [CheckWarning(message, hint=hint, id=W018)]
-
-
-def check_databases(app_configs: Any, databases: Any = None, **kwargs: Any) -> list[CheckMessage]:
-    found: list[CheckMessage] = []
-    for alias in databases or []:
-        connection = connections[alias]
-        if connection.vendor not in {"sqlite", "postgresql"} and not getattr(connection, "mysql_is_mariadb", False):
-            found.append(Error(f"{connection.display_name} ({alias}) has not been tried.", id=E014))
-    return found
 
 
 def _unknown_settings() -> Iterator[CheckMessage]:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from django.db import connections, router
+from django.db import connections
 from django.db.models import Model, Value
+
+from .databases import where
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,7 +48,7 @@ class ComposedQuery(Generic[ModelT]):
 
     def first(self, value: Any, *, field: Field[Any, Any]) -> ModelT | None:
         """Return the first row for this value of the parameter, which is a value of this field. One query."""
-        using = router.db_for_read(self.model)
+        using = where()
         rows = self.model._default_manager.using(using)
         if using not in self.composed:
             self.composed[using] = self.compose(rows.all()).query.get_compiler(using).as_sql()

@@ -11,7 +11,9 @@ import time
 from functools import wraps
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from django.db import OperationalError, transaction
+from django.db import OperationalError
+
+from .databases import users_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +55,7 @@ def retry_conflicts(verb: Callable[P, R]) -> Callable[P, R]:
     @wraps(verb)
     def begin_again(*args: P.args, **kwargs: P.kwargs) -> R:
         began = time.monotonic()
-        tries = 1 if transaction.get_connection().in_atomic_block else TRIES
+        tries = 1 if users_connection().in_atomic_block else TRIES
         for number in range(tries - 1):
             try:
                 return verb(*args, **kwargs)

@@ -6,7 +6,6 @@ never widen it: the guards of `issue` and `redeem` hold whatever a hook answers.
 
 from __future__ import annotations
 
-import unicodedata
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -17,45 +16,29 @@ from .conf import settings
 from .exceptions import AmbiguousUpn
 from .models import Standing
 from .proxies import client_address
+from .upn import NOBODY, clean_upn, fold_upn, with_upn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from django.http import HttpRequest
 
-LONGEST_UPN = 254
-NOBODY = "\N{REPLACEMENT CHARACTER}"
-
-
-def clean_upn(typed: str) -> str | None:
-    """Return the UPN as a database can be asked for it, or None if it cannot be one.
-
-    White space and invisible marks around it (as copied from a mail) are dropped; NUL bytes, lone surrogates and
-    anything longer than a mail address would only make a database complain.
-    """
-    upn = unicodedata.normalize("NFC", typed[: 4 * LONGEST_UPN])
-    while upn and (upn[0].isspace() or unicodedata.category(upn[0]) == "Cf"):
-        upn = upn[1:]
-    while upn and (upn[-1].isspace() or unicodedata.category(upn[-1]) == "Cf"):
-        upn = upn[:-1]
-    if not upn or len(upn) > LONGEST_UPN or any(unicodedata.category(c) in {"Cc", "Cs"} for c in upn):
-        return None
-    return upn
+MOST_CANDIDATES = 10
+"""A database's collation may equate accents: so many users at most are compared."""
 
 
 class Hooks:
     """The default answers."""
 
     def find_user(self, upn: str) -> Any | None:
-        """Return the user with this UPN, matched without regard to case, or None; inactive users included.
+        """Return the user with this UPN, compared as `upn.fold_upn` says, or None; inactive users included.
 
         Must cost the same number of queries whether or not the user exists, or the time tells strangers who does.
-        Raises AmbiguousUpn if several users differ by case only.
+        Raises AmbiguousUpn if several users have it in different spellings.
         """
-        name = settings.upn_field
-        candidates = get_user_model()._default_manager.filter(**{f"{name}__iexact": upn})[:10]
-        # A database's collation may also equate accents; only case is to be disregarded.
-        users = [user for user in candidates if str(getattr(user, name)).casefold() == upn.casefold()]
+        name, folded = settings.upn_field, fold_upn(upn)
+        candidates = with_upn(get_user_model()._default_manager.all(), name, upn)[:MOST_CANDIDATES]
+        users = [user for user in candidates if fold_upn(str(getattr(user, name))) == folded]
         if len(users) > 1:
             raise AmbiguousUpn
         return users[0] if users else None

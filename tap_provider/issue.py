@@ -10,23 +10,24 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from django.db import transaction
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
 from . import audit, signals
 from .conf import settings
 from .conflicts import retry_conflicts
+from .databases import atomic
 from .exceptions import AmbiguousUpn, InvalidPass, IssueNotAllowed, RevokeNotAllowed
 from .handle import first_group_of
-from .hooks import clean_upn, find_user, get_hooks
+from .hooks import find_user, get_hooks
 from .models import LONGEST_LIFETIME, AuditEvent, SignIn, TemporaryAccessPass
+from .moments import as_aware, as_stored
 from .passcode import generate_passcode, group_passcode, hash_passcode
 from .people import lock_people
 from .policy import ResolvedPolicy, resolve_policy
 from .sign_in import end_sign_ins
 from .standing import outranks, reach_of
+from .upn import clean_upn
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -81,7 +82,7 @@ def issue_pass(
     passcode_hash = hash_passcode(passcode, hasher=settings.passcode_hasher)
     asked = {"actor": actor, "user": user}
     try:
-        with transaction.atomic():
+        with atomic():
             # Two issues at once are one after the other, and what has changed of either person meanwhile is seen.
             actor, user = lock_people(actor.pk, user.pk)
             policy = resolve_policy(user)
@@ -116,7 +117,7 @@ def revoke_pass(*, actor: Any, temporary_access_pass: TemporaryAccessPass, now: 
 
     Raises RevokeNotAllowed.
     """
-    with transaction.atomic():
+    with atomic():
         actor, user = lock_people(actor.pk, temporary_access_pass.user_id)
         guard_revoke(actor=actor, user=user)
         end_pass(temporary_access_pass.pk, user=user, actor=actor, now=now, reason=reason)
@@ -128,7 +129,7 @@ def end_pass(pass_id: UUID, *, user: Any, actor: Any, now: datetime, reason: str
 
     `source` is what the audit event tells of where from: `sign_in_id`, `address`. False if there is no such pass.
     """
-    with transaction.atomic():
+    with atomic():
         deleted, _by_model = TemporaryAccessPass.objects.filter(pk=pass_id, user=user).delete()
         if not deleted:
             return False  # somebody was faster: it was revoked or replaced, and the trail says by whom
@@ -199,8 +200,7 @@ def guard_revoke(*, actor: Any | None, user: Any | None) -> None:
 def _checked_start(starts_at: datetime | None, *, now: datetime) -> datetime:
     if starts_at is None:
         return now
-    if timezone.is_naive(starts_at):
-        starts_at = timezone.make_aware(starts_at)
+    starts_at = as_stored(starts_at)
     if starts_at < now - GRACE:
         message = _("The start must not lie more than %(minutes)s minutes in the past.")
         raise InvalidPass(
@@ -253,8 +253,8 @@ def _tell_issued(new: TemporaryAccessPass, *, actor: Any, now: datetime) -> None
         actor=actor,
         user=new.user,
         pass_id=new.pk,
-        starts_at=new.starts_at.isoformat(),
-        expires_at=new.expires_at.isoformat(),
+        starts_at=as_aware(new.starts_at).isoformat(),
+        expires_at=as_aware(new.expires_at).isoformat(),
         is_usable_once=new.is_usable_once,
         reason=new.reason,
     )

@@ -14,10 +14,10 @@ from uuid import UUID
 from django.contrib.auth import get_user_model
 from django.core import mail as django_mail
 from django.core.mail import EmailMultiAlternatives
-from django.db import transaction
 from django.utils import timezone
 
 from . import audit
+from .databases import atomic
 from .models import AuditEvent
 
 if TYPE_CHECKING:
@@ -113,5 +113,5 @@ def record_failure(
     logger.error("The notice %s to the user %s was not sent: %s", notice, getattr(user, "pk", None), kind)
     logger.debug("Why the notice %s was not sent", notice, exc_info=error)
     detail: dict[str, Any] = {"notice": notice, "error": kind} | ({} if unsent is None else {"unsent": unsent})
-    with transaction.atomic():
+    with atomic():
         audit.record(AuditEvent.Kind.MAIL_FAILED, now=now, user=user, sign_in_id=sign_in_id, **detail)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
-from django.db import connections, router
 from django.db.models.signals import class_prepared
+
+from .databases import users_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,7 +29,7 @@ def lock_people(*keys: Any) -> list[Any]:
     """
     users = get_user_model()._default_manager
     # On PostgreSQL without keeping out foreign keys (`no_key`), or a redemption and a replacement would deadlock.
-    no_key = connections[router.db_for_write(users.model)].features.has_select_for_no_key_update
+    no_key = users_connection().features.has_select_for_no_key_update
     locked = users.select_for_update(no_key=no_key).filter(pk__in=set(keys)).order_by("pk")
     rows = {user.pk: user for user in locked}
     return [rows.get(key) for key in keys]

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist, ValidationError
-from django.db import connections, router, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from . import audit, signals
 from .composed_query import ComposedQuery, Parameter
 from .conflicts import retry_conflicts
+from .databases import atomic, users_connection
 from .exceptions import InvalidPolicy, NotAllowed
 from .models import AuditEvent, SignIn, Standing, TemporaryAccessPass, TemporaryAccessPassPolicy
 from .people import lock_people
@@ -92,7 +92,7 @@ def change_policy(*, actor: Any, now: datetime, **changes: Any) -> TemporaryAcce
     if unknown:
         raise TypeError(f"The policy has no {', '.join(sorted(unknown))}.")
     targets = {name: changes.pop(name) for name in TARGETS if name in changes}
-    with transaction.atomic():
+    with atomic():
         policy = _held_for_change()
         [actor] = lock_people(actor.pk)
         guard_change(actor=actor)
@@ -126,7 +126,7 @@ def _held_for_change() -> TemporaryAccessPassPolicy:
         return held
     # Two who find no row to hold would both store one. Not `ignore_conflicts`, by which MariaDB lets several hold the
     # row that one has stored, each waiting for the others. What is updated here is stored anew below.
-    has_target = connections[router.db_for_write(policies.model)].features.supports_update_conflicts_with_target
+    has_target = users_connection().features.supports_update_conflicts_with_target
     policies.bulk_create(
         [TemporaryAccessPassPolicy()],
         update_conflicts=True,
@@ -141,7 +141,7 @@ def hold_policy() -> None:
 
     Before any user is held (decision 0022). SQLite needs none: there transactions that write come one after the other.
     """
-    connection = connections[router.db_for_write(TemporaryAccessPassPolicy)]
+    connection = users_connection()
     share = {"postgresql": "FOR SHARE", "mysql": "LOCK IN SHARE MODE"}.get(connection.vendor)
     if share is None:
         return

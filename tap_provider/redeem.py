@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from django.contrib.auth.signals import user_login_failed
-from django.db import transaction
 from django.db.models import F
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
 from . import audit, registration_session, signals
 from .conf import settings
+from .databases import atomic
 from .exceptions import AmbiguousUpn, PasscodeNotAccepted, PassNotUsable, RedemptionRefused, TooManyAttempts
 from .handle import begins_like, read_handle
-from .hooks import clean_upn, find_user
+from .hooks import find_user
 from .models import AuditEvent, Level, SignIn, TemporaryAccessPass
 from .pace import Pace
 from .passcode import fold_passcode, passcode_matches
@@ -31,6 +31,7 @@ from .policy import ResolvedPolicy, hold_policy, resolve_policy, usability_of
 from .secret import Secret
 from .sign_in import Client, begin_sign_in, hold_user, note_pass
 from .throttle import SPAN, Attempt, count_attempt_by_handle, count_attempt_from_network, take_back
+from .upn import clean_upn
 from .usability import UsabilityReason
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def _find(upn: str) -> _Candidate:
 def _spend(candidate: _Candidate, attempt: Attempt, *, client: Client, now: datetime) -> SignIn:
     held = candidate.held
     assert held is not None  # noqa: S101 its passcode matched
-    with transaction.atomic():
+    with atomic():
         # Policy and user as they are by now, and as they stay until this is stored: while the passcode was hashed the
         # user may have been deactivated, excluded, or raised.
         hold_policy()
@@ -239,7 +240,7 @@ def _record_refusal(
     held, user = candidate.held, candidate.user
     pass_id = held.pk if held is not None else None
     reason = refusal.reason.value if isinstance(refusal, PassNotUsable) else refusal.code
-    with transaction.atomic():
+    with atomic():
         if isinstance(refusal, PasscodeNotAccepted):
             # Sent even where no row can match: the same statements whether or not the user holds a pass. Only an
             # attempt that names the pass counts against it, or a stranger could kill it.

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.contrib.auth import logout
-from django.db import transaction
 from django.dispatch import Signal
 from django.middleware.csrf import rotate_token
 from django.utils.translation import gettext_lazy as _
 
 from . import audit, registration_session, signals
 from .conflicts import retry_conflicts
+from .databases import atomic
 from .exceptions import SignInNotFound
 from .models import AuditEvent, SignIn
 from .sign_in import (
@@ -75,7 +75,7 @@ def end_own_sign_in(*, sign_in: SignIn, sign_in_id: UUID | str, client: Client, 
     except ValueError:
         raise SignInNotFound(_NOT_OPEN) from None
     user, reasons = sign_in.user, SignIn.EndedReason
-    with transaction.atomic():
+    with atomic():
         hold_user(user)
         both = SignIn.objects.not_over(now=now).filter(user=user, pk__in=[wanted, sign_in.pk])
         found = {one.pk: with_user(one, user) for one in both}
@@ -98,7 +98,7 @@ def sign_out_everywhere(*, sign_in: SignIn, keep_current: bool, client: Client, 
     Raises SignInNotFound if `sign_in` is over itself.
     """
     user, reason = sign_in.user, SignIn.EndedReason.SIGNED_OUT_EVERYWHERE
-    with transaction.atomic():
+    with atomic():
         hold_user(user)
         found = list(SignIn.objects.not_ended().filter(user=user))
         if not any(one == sign_in and not one.is_over(now=now) for one in found):

@@ -21,8 +21,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from django.db import transaction
 from django.dispatch import Signal
+
+from .databases import on_commit
 
 pass_issued = Signal()
 pass_revoked = Signal()
@@ -40,4 +41,4 @@ method_lost = Signal()
 
 def send_after_commit(signal: Signal, *, sender: type[Any], **payload: Any) -> None:
     """Send `signal` once the surrounding transaction has committed, at once if there is none."""
-    transaction.on_commit(partial(signal.send_robust, sender=sender, **payload))
+    on_commit(partial(signal.send_robust, sender=sender, **payload))

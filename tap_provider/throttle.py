@@ -13,15 +13,18 @@ database and file caches and counts per process on the local-memory one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
-from django.db import OperationalError, connections, router
+from django.db import OperationalError
 from django.utils.crypto import salted_hmac
 
+from .databases import users_connection
 from .exceptions import TooManyAttempts
 from .models import AttemptCounter
+from .moments import from_timestamp
+from .upn import fold_upn
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -52,7 +55,7 @@ def count_attempt(*, purpose: str, upn: str, address: str | None, now: datetime)
     `purpose` separates what is guessed at ("pass", "password"); `upn` may be an account as well (`account_of`). Two
     statements, one commit.
     """
-    limits = {_digest(purpose, "upn", upn.casefold()): MOST_BY_UPN, **_address_limit(purpose, address)}
+    limits = {_digest(purpose, "upn", fold_upn(upn)): MOST_BY_UPN, **_address_limit(purpose, address)}
     return _count(limits, now=now)
 
 
@@ -63,7 +66,7 @@ def count_attempt_from_network(*, purpose: str, upn: str, address: str | None, n
     address all attempts at a UPN are one count. Two statements, one commit.
     """
     network = "" if address is None else _network(address)
-    by_both = _digest(purpose, "upn and network", f"{network} {upn.casefold()}")
+    by_both = _digest(purpose, "upn and network", f"{network} {fold_upn(upn)}")
     return _count({by_both: MOST_BY_UPN, **_address_limit(purpose, address)}, now=now)
 
 
@@ -131,7 +134,7 @@ def _add_or_retry(attempt: Attempt, number: int) -> dict[str, int]:
         try:
             return _add(attempt, number)
         except OperationalError:
-            if connections[router.db_for_write(AttemptCounter)].in_atomic_block:
+            if users_connection().in_atomic_block:
                 raise
     return _add(attempt, number)
 
@@ -139,7 +142,7 @@ def _add_or_retry(attempt: Attempt, number: int) -> dict[str, int]:
 def _add(attempt: Attempt, number: int) -> dict[str, int]:
     # Django's bulk_create can overwrite on conflict, but not add. The rows are always locked in the order of their
     # digests, so that no two of these can wait for each other.
-    connection = connections[router.db_for_write(AttemptCounter)]
+    connection = users_connection()
     table, digest, minute, count = _names(connection)
     on_conflict = (
         f"ON DUPLICATE KEY UPDATE {count} = {count} + (%s)"
@@ -160,7 +163,7 @@ def _add(attempt: Attempt, number: int) -> dict[str, int]:
 def _earlier(attempt: Attempt) -> list[tuple[str, int, int]]:
     """Return what was counted in the ten minutes before this attempt's own."""
     # Written out because it precedes every hash: composed by the ORM it costs a fortieth of one.
-    connection = connections[router.db_for_write(AttemptCounter)]
+    connection = users_connection()
     table, digest, minute, count = _names(connection)
     places = ", ".join(["%s"] * len(attempt.limits))
     with connection.cursor() as cursor:
@@ -197,7 +200,7 @@ def _wait(counts: list[tuple[int, int]], most: int, *, now: datetime) -> timedel
         if surplus <= 0:
             break
         surplus -= count
-        free_at = datetime.fromtimestamp((minute + _MINUTES + 1) * 60, tz=UTC)
+        free_at = from_timestamp((minute + _MINUTES + 1) * 60)
         if surplus <= 0:
             return max(free_at - now, timedelta(seconds=1))
     return timedelta()

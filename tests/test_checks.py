@@ -21,7 +21,7 @@ from django.db.models import UniqueConstraint
 from django.db.models.functions import Lower
 from django.urls import include, path
 
-from tap_provider import checks
+from tap_provider import checks, database_checks
 from tap_provider.hooks import Hooks
 from tap_provider.methods import registry
 from tap_provider.models import Standing
@@ -75,7 +75,7 @@ def all_ids(databases: list[str] | None = None) -> list[str]:
 
 
 def known_ids() -> list[str]:
-    constants = {**vars(checks), **vars(oidc_checks)}
+    constants = {**vars(checks), **vars(database_checks), **vars(oidc_checks)}
     return sorted(constants[name] for name in constants if re.fullmatch(r"[EW]\d{3}", name))
 
 
@@ -184,16 +184,16 @@ def test_check_database_settings__wants_immediate_transactions_and_no_atomic_req
     monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], expected: list[str]
 ) -> None:
     monkeypatch.setitem(django_settings.DATABASES, "default", options)
-    assert ids(checks.check_database_settings(None)) == expected
+    assert ids(database_checks.check_database_settings(None)) == expected
 
 
 @pytest.mark.django_db
 def test_check_databases__warns_of_a_database_that_has_not_been_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ids(checks.check_databases(None, databases=["default"])) == []
-    assert ids(checks.check_databases(None)) == []  # only where a command asks for it
+    assert ids(database_checks.check_databases(None, databases=["default"])) == []
+    assert ids(database_checks.check_databases(None)) == []  # only where a command asks for it
     monkeypatch.setattr(connections["default"], "vendor", "oracle")
     monkeypatch.setitem(connections["default"].__dict__, "mysql_is_mariadb", False)
-    assert ids(checks.check_databases(None, databases=["default"])) == ["tap_provider.E014"]
+    assert ids(database_checks.check_databases(None, databases=["default"])) == ["tap_provider.E014"]
 
 
 # Settings.

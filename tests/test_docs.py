@@ -32,7 +32,7 @@ from django.views.generic import RedirectView
 from django_otp.oath import hotp
 
 from example_project.seed import Addresses, seed
-from tap_provider import checks, report_checks, signals
+from tap_provider import checks, database_checks, report_checks, signals
 from tap_provider import urls as our_urls
 from tap_provider.conf import DEFAULTS
 from tap_provider.decorators import content_security_policy
@@ -92,7 +92,13 @@ def test_settings__each_is_documented_with_its_default_and_no_other_is() -> None
 
 
 def test_checks__each_id_is_documented_and_no_other_is() -> None:
-    constants = {**vars(checks), **vars(login_checks), **vars(report_checks), **vars(oidc_checks)}
+    constants = {
+        **vars(checks),
+        **vars(database_checks),
+        **vars(login_checks),
+        **vars(report_checks),
+        **vars(oidc_checks),
+    }
     ids = [constants[name] for name in constants if re.fullmatch(r"[EW]\d{3}", name)]
     documented = sections(read("reference/checks.md"))
     assert sorted(documented) == sorted(ids)

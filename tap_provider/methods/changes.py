@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 
 from .. import audit, signals
 from ..conflicts import retry_conflicts
+from ..databases import atomic
 from ..exceptions import ChangeRefused, MethodNotFound
 from ..models import AuditEvent, RegisteredMethod, SignIn
 from ..policy import resolve_policy
@@ -56,7 +56,7 @@ def rename_method(*, sign_in: SignIn, own: OwnMethod, name: str, client: Client,
         raise ChangeRefused(_("This name is taken. Enter another one."), code="name_taken")
     if own.kind.keeps_name(sign_in.user, own.method.id):
         raise ChangeRefused(_("It keeps its name: this site may find it by that."), code="keeps_name")
-    with transaction.atomic():
+    with atomic():
         if not own.kind.rename(sign_in.user, own.method.id, cleaned):
             raise MethodNotFound
         _record(AuditEvent.Kind.METHOD_RENAMED, sign_in, own, client=client, now=now)
@@ -69,7 +69,7 @@ def remove_method(*, sign_in: SignIn, own: OwnMethod, client: Client, now: datet
     Raises RegistrationNotAllowed, ChangeRefused (see `why_not_remove`) or MethodNotFound.
     """
     policy = _guard(sign_in, now=now)
-    with transaction.atomic():
+    with atomic():
         _lock(sign_in.user)  # or two that are removed at once would each take the other for what is left
         reason = why_not_remove(own, sign_in.user, policy)
         if reason is not None:
@@ -108,7 +108,7 @@ def lose_method(
     _guard_ours(own)
     user, reason = sign_in.user, SignIn.EndedReason.METHOD_LOST
     ended = 0
-    with transaction.atomic():
+    with atomic():
         _lock(user)
         origin = origin_of(own, sign_in) if is_disowned else None
         theirs = () if origin is None else registered_by(origin, user)

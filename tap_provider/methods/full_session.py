@@ -18,11 +18,11 @@ from django.contrib.auth import (
     update_session_auth_hash,
 )
 from django.contrib.auth.models import AnonymousUser
-from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from .. import audit
+from ..databases import atomic
 from ..exceptions import SignInRefused
 from ..models import AuditEvent, SignIn
 from ..sign_in import (
@@ -69,7 +69,7 @@ def sign_in(request: HttpRequest, user: Any, *, used: Sequence[UsedMethod], back
         raise SignInRefused(
             _("This page is not for signing in. Use the sign-in page of this site."), code="login_elsewhere"
         )
-    with transaction.atomic():
+    with atomic():
         guard_registered(user, used)
         sign_in_of_session(request)  # kept on the request, where the receiver finds it after a flush
         request._tap_used_methods = list(used)  # type: ignore[attr-defined]
@@ -116,7 +116,7 @@ def record_login(sender: Any, request: Any, user: Any, **kwargs: Any) -> None:
     django_request = request_of(request)
     if django_request is None or not has_just_logged_in(django_request, user):
         return
-    with transaction.atomic():
+    with atomic():
         # Our own `sign_in` holds the user and has looked.
         held = user if "_tap_used_methods" in django_request.__dict__ else hold_user(user)
         if held is None or not held.is_active:

@@ -16,7 +16,7 @@ from django.conf import settings as django_settings
 from django.contrib.auth import authenticate
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.sessions.backends.base import UpdateError
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
@@ -41,6 +41,7 @@ from webauthn.helpers.structs import (
     UserVerificationRequirement,
 )
 
+from ..databases import atomic
 from ..exceptions import RegistrationNotAllowed, SignInRefused
 from ..hooks import get_hooks
 from ..policy import resolve_policy
@@ -139,7 +140,7 @@ class PasskeyHelper(WebAuthnHelper):
         current = sign_in_of_user(self.request)
         assert kind is not None and current is not None  # noqa: S101, PT018 the views have asked
         try:
-            with transaction.atomic():
+            with atomic():
                 hold_user(user)  # before a row refers to the user, which would hold them by halves
                 guard_kind(kind, current)
                 others = kind.methods(user)

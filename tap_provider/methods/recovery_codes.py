@@ -13,7 +13,6 @@ from urllib.parse import quote
 
 from django import forms
 from django.contrib.auth.decorators import login_not_required
-from django.db import transaction
 from django.http import HttpResponseRedirect
 from django.shortcuts import render
 from django.template.loader import render_to_string
@@ -28,6 +27,7 @@ from django.views.decorators.http import require_http_methods
 
 from ..addresses import site_name
 from ..conf import settings
+from ..databases import atomic
 from ..decorators import page, registration_session_allowed
 from ..exceptions import RegistrationNotAllowed, TooManyAttempts
 from ..hooks import get_hooks
@@ -185,7 +185,7 @@ def make_codes(*, sign_in: SignIn, now: datetime, address: str | None) -> NewCod
     hasher = settings.passcode_hasher
     salt = hasher.salt()
     hashes = [hasher.encode(code.reveal(), salt) for code in new.codes]
-    with transaction.atomic():
+    with atomic():
         hold_user(user)  # two sets made at once are made one after the other, or both would stay
         old = RecoveryCode.objects.filter(user=user)
         if old.filter(created_at__gt=now).exists():  # a button pressed twice: what was asked for last is what is shown

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
 from django.utils.text import get_text_list
 from django.utils.translation import gettext_lazy as _
 
 from .. import audit, signals
+from ..databases import atomic
 from ..exceptions import MethodNotVerified, RegistrationNotAllowed, RegistrationNotFinished
 from ..models import AuditEvent, Level, RegisteredMethod, SignIn
 from ..policy import resolve_policy
@@ -198,7 +198,7 @@ def complete_registration(
     guard_offered(kind)
     guard_kind(kind, sign_in)
     page.form.is_valid()  # what a form computes (a password's hash) is not computed while everybody waits
-    with transaction.atomic():
+    with atomic():
         hold_user(sign_in.user)
         try:
             method = kind.complete_registration(request, sign_in.user, page, now=now)

@@ -8,10 +8,10 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 
+from ..databases import atomic
 from ..exceptions import SignInRefused
 from ..models import Level, SignIn
 from ..sign_in import (
@@ -112,7 +112,7 @@ def step_up(request: HttpRequest, *, kind: MethodKind, form: Form, now: datetime
         "used": keys_of(both),
         "client": client,
     }
-    with transaction.atomic():
+    with atomic():
         guard_registered(user, [used])
         raised = _raise(request, sign_in, told, now=now)
     if raised is None:

@@ -18,13 +18,13 @@ from django import forms
 from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.validators import RegexValidator
-from django.db import transaction
 from django.utils import timezone
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy as _
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from ..addresses import site_name
+from ..databases import atomic
 from ..exceptions import MethodNotVerified, SignInRefused
 from ..hooks import get_hooks
 from ..models import RegisteredMethod
@@ -150,7 +150,7 @@ class TotpKind(MethodKind):
     def complete_registration(
         self, request: HttpRequest, user: Any, page: RegistrationPage, *, now: datetime
     ) -> Method:
-        with transaction.atomic():
+        with atomic():
             devices = TOTPDevice.objects.select_for_update().filter(user=user, confirmed=False)
             device = devices.filter(pk=request.session.get(PENDING_KEY)).first()
             locked_for = timedelta() if device is None else _locked_for(device)
@@ -177,7 +177,7 @@ class TotpKind(MethodKind):
         return TotpForm(data) if self.methods(user) else None
 
     def verify_second_factor(self, user: Any, form: forms.Form) -> UsedMethod | None:
-        with transaction.atomic():
+        with atomic():
             tried: list[tuple[Any, dict[str, Any]]] = []
             devices = list(TOTPDevice.objects.select_for_update().filter(user=user, confirmed=True).order_by("pk"))
             locked_for = min((_locked_for(device) for device in devices), default=timedelta())

@@ -19,11 +19,12 @@ from django.views.decorators.debug import sensitive_variables
 
 from .. import audit
 from ..exceptions import AmbiguousUpn, SignInRefused, TooManyAttempts
-from ..hooks import NOBODY, clean_upn, find_user
+from ..hooks import find_user
 from ..models import AuditEvent
 from ..secret import Secret
 from ..sign_in import Client, session_hash
 from ..throttle import Attempt, account_of, count_attempt, take_back
+from ..upn import NOBODY, clean_upn
 from .full_session import PENDING_KEY, sign_in
 from .other_factors import has_other_factor
 from .password import USED_PASSWORD

@@ -16,9 +16,10 @@ from oauth2_provider.models import get_access_token_model
 
 from ..authentication_context import context_of
 from ..conf import settings
-from ..hooks import clean_upn, get_hooks
+from ..hooks import get_hooks
 from ..methods.step_up import reachable_by_signing_in, reachable_by_step_up
 from ..models import Level
+from ..upn import clean_upn, fold_upn
 from .authorization_request import Unreadable
 from .subject import subject_of
 
@@ -223,7 +224,7 @@ def _hinted_user(asked: Asked) -> Answer | None:
 
 def _hinted_login(asked: Asked) -> Answer | None:
     hint = clean_upn(asked.request.text("login_hint"))
-    if hint is None or hint.casefold() in _names(asked) or _has_chosen(asked):
+    if hint is None or fold_upn(hint) in _names(asked) or _has_chosen(asked):
         return None
     return ChooseAccount(meant=hint)
 
@@ -357,7 +358,7 @@ def _lowest(levels: Iterable[Level]) -> Level:
 def _names(asked: Asked) -> set[str]:
     assert asked.user is not None  # noqa: S101 asked before
     email = getattr(asked.user, asked.user.get_email_field_name(), "")
-    return {str(name).casefold() for name in (get_hooks().get_upn(asked.user), asked.user.get_username(), email)}
+    return {fold_upn(str(name)) for name in (get_hooks().get_upn(asked.user), asked.user.get_username(), email)}
 
 
 def _has_chosen(asked: Asked) -> bool:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 from oauth2_provider.models import get_application_model
 
+from ..databases import atomic
 from .contexts import parties_to_tell
 from .logout_token import CannotSign, logout_token
 from .models import CodeContext, LogoutDelivery, RelyingParty, TokenContext, relying_party
@@ -93,7 +93,7 @@ def _subject_of(sign_in: SignIn, *, client: Any | None) -> str:
     An error here would undo the ending, and leave somebody signed in who has signed out or was deactivated.
     """
     try:
-        with transaction.atomic():
+        with atomic():
             return subject_of(sign_in.user, client=client)
     except Exception:
         logger.exception("The subject of a logout token could not be told.")
@@ -185,7 +185,7 @@ def _printable(text: str) -> str:
 def forget_client(sender: type[Any], instance: Any, **kwargs: Any) -> None:
     """Receive `post_delete` of an application: a later one of the same client id inherits nothing."""
     of_client = {"client_id": instance.client_id}
-    with transaction.atomic():
+    with atomic():
         RelyingParty.objects.filter(**of_client).delete()
         for context in (CodeContext, TokenContext):
             context._default_manager.filter(**of_client).delete()

@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
-from django.db import IntegrityError, connections, router, transaction
+from django.db import IntegrityError, connections
 from django.db.models import Exists, OuterRef, Q, Subquery
 from django.utils import timezone
 from oauth2_provider.models import (
@@ -24,6 +24,7 @@ from oauth2_provider.models import (
 )
 
 from ..conflicts import retry_conflicts
+from ..databases import atomic, where
 from ..models import SignIn
 from ..registration_session import is_live
 from ..sign_in import hold_sign_in, of_pass, with_user
@@ -75,7 +76,7 @@ def remember_code(code: str, sign_in: SignIn, *, client_id: str, now: datetime, 
 def remember_answer_without_code(sign_in: SignIn, *, client_id: str, now: datetime, returned: str = "") -> bool:
     """Note that this client takes part in this sign-in, by which return; False if that was used up before."""
     try:
-        with transaction.atomic():
+        with atomic():
             remember_code(f"no code: {uuid4()}", sign_in, client_id=client_id, now=now, returned=returned)
     except IntegrityError:
         return False
@@ -149,7 +150,7 @@ def revoke_tokens_of_code(code_digest: str, *, client_id: str) -> None:
     first = issued.select_related("sign_in").first()
     if first is None:
         return
-    with transaction.atomic():
+    with atomic():
         hold_sign_in(first.sign_in)  # a refresh at this very moment has stored its tokens, or finds its own revoked
         digests = list(issued.values_list("digest", flat=True))
         access_tokens = get_access_token_model().objects.filter(token_checksum__in=digests)
@@ -170,7 +171,7 @@ def forget_sign_in(sender: type[Any], instance: SignIn, **kwargs: Any) -> None:
     digests = list(tokens.values_list("digest", flat=True))
     codes = CodeContext.objects.filter(sign_in=instance)
     waiting = {"user": instance.user_id, "application__client_id__in": codes.values_list("client_id", flat=True)}
-    with transaction.atomic():
+    with atomic():
         for start in range(0, len(digests), AT_ONCE):
             of_these = {"token_checksum__in": digests[start : start + AT_ONCE]}
             get_refresh_token_model().objects.filter(**of_these).delete()
@@ -235,7 +236,7 @@ def _delete(rows: QuerySet[Any]) -> int:
 
 
 def _find(model: type[Context], secret: str, user: Any | None) -> SignIn | None:
-    using = router.db_for_read(model)
+    using = where()
     found = SignIn.objects.using(using).raw(_as_it_was(model, using), [digest_of(secret)])
     sign_in = next(iter(found), None)
     return sign_in if sign_in is None or user is None else with_user(sign_in, user)

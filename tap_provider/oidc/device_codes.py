@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
-from django.db import transaction
+from django.conf import settings as django_settings
 from django.db.models import F
 from django.urls import NoReverseMatch, reverse
 from oauth2_provider.models import get_device_grant_model
@@ -15,6 +15,7 @@ from oauthlib.oauth2.rfc8628.errors import AccessDenied, AuthorizationPendingErr
 from oauthlib.openid.connect.core.grant_types import AuthorizationCodeGrant
 
 from ..addresses import absolute_url
+from ..databases import atomic
 from ..sign_in import find_sign_in, hold_sign_in
 from .contexts import is_live, remember_code
 from .tokens import CodeSpent
@@ -40,7 +41,12 @@ LENIENCE = timedelta(seconds=1)
 
 
 def verification_uri(request: HttpRequest) -> str | None:
-    """Return where the user types the user code (RFC 8628 §3.2); None on a site without such a page."""
+    """Return where the user types the user code (RFC 8628 §3.2); None on a site without such a page.
+
+    And None where `USE_TZ` is off: the toolkit compares the end of a device's code with a moment that knows its zone.
+    """
+    if not django_settings.USE_TZ:
+        return None
     told: str | None = oauth2_settings.server_kwargs.get("verification_uri")
     return told or own_verification_uri(request)
 
@@ -69,7 +75,7 @@ def approve(device: Any, sign_in: SignIn, *, now: datetime) -> bool:
     The sign-in is locked first, as wherever it ends: then neither waits for the other.
     """
     devices = get_device_grant_model()
-    with transaction.atomic():
+    with atomic():
         held = find_sign_in(sign_in.pk) if hold_sign_in(sign_in) else None
         if held is None or held.is_registration_only or not is_live(held, now=now):
             return False

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.db import IntegrityError, OperationalError, transaction
+from django.db import IntegrityError, OperationalError
 from django.utils import timezone
 from oauth2_provider.settings import oauth2_settings
 from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidScopeError
 
 from ..authentication_context import context_of
 from ..conflicts import is_conflict
+from ..databases import atomic
 from ..hooks import get_hooks
 from ..sign_in import hold_sign_in
 from . import request_context
@@ -70,7 +71,7 @@ class TapOAuth2Validator(TokenEndpointValidator):
             raise CustomOAuth2Error(error="login_required", request=request)
         _refuse_unless_answerable(sign_in, request, now=now)
         try:
-            with transaction.atomic():  # a code without its context would pass for one from before the installation
+            with atomic():  # a code without its context would pass for one from before the installation
                 if not hold_sign_in(sign_in):
                     raise CustomOAuth2Error(error="login_required", request=request)
                 super().save_authorization_code(client_id, code, request, *args, **kw)

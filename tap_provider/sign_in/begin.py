@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
-
 from .. import audit, signals
+from ..databases import atomic
 from ..models import AuditEvent, Level, SignIn, SignInMethod
 from .client import Client
 from .end import end_sign_ins
@@ -99,7 +98,7 @@ def renew_sign_in(
         "authenticated_at": authenticated_at,
     }
     changes |= {} if is_step_up else {"signed_in_at": now}
-    with transaction.atomic():
+    with atomic():
         if not SignIn.objects.not_ended().filter(pk=sign_in.pk, pass_id=None).update(**changes):
             return False
         for name, value in changes.items():
@@ -137,7 +136,7 @@ def replace_sign_in(
     same = {name: getattr(sign_in, name) for name in ("user", "methods", "amr", *_KEPT)}
     facts: dict[str, Any] = {**same, "level": Level(sign_in.level), **told}
     before = sign_in.used_methods.values_list("kind", "method_id")
-    with transaction.atomic():
+    with atomic():
         held = hold_user(sign_in.user)
         if held is None or not held.is_active or not end_sign_ins([sign_in], reason=reason, now=now):
             return None
@@ -159,7 +158,7 @@ def adopt_session(request: HttpRequest, user: Any, *, now: datetime) -> SignIn |
     meant this session too. A session that is kept in the cookie itself would be adopted again, after its end, by a copy
     of that cookie: there one end is the end of all.
     """
-    with transaction.atomic():
+    with atomic():
         held = hold_user(user)
         if held is None or not held.is_active:
             return None

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from django.conf import settings as django_settings
 from django.contrib.auth import SESSION_KEY as DJANGO_SESSION_KEY
 from django.contrib.sessions.backends.base import UpdateError
-from django.db import router, transaction
 
+from ..databases import on_commit
 from ..models import SignIn
 from .session import SESSION_KEY, sign_in_of_session
 from .session_key import can_rotate, digests_of, note_session_key, unseal
@@ -67,7 +67,7 @@ def delete_sessions_after_commit(ended: Collection[SignIn]) -> None:
     if elsewhere and can_rotate(new_session()):
         # Read now, with the rows locked: they may have moved to another key, or be deleted with their user.
         for noted in _in_parts(elsewhere):
-            transaction.on_commit(partial(_delete, noted), using=router.db_for_write(SignIn))
+            on_commit(partial(_delete, noted))
 
 
 def is_unsettled(request: HttpRequest, *, brought_session_key: str | None) -> bool:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import get_user_model
-from django.db import transaction
 from django.dispatch import Signal
 from django.utils import timezone
 
 from .. import audit, signals
 from ..conflicts import retry_conflicts
+from ..databases import atomic
 from ..models import AuditEvent, RecoveryCode, RegisteredMethod, SignIn, SignInMethod, TemporaryAccessPass
 from .client import Client
 from .django_session import delete_sessions_after_commit
@@ -73,7 +73,7 @@ def end_sign_ins(
 def _end(
     by_id: dict[UUID, SignIn], *, reason: SignIn.EndedReason, now: datetime, actor: Any | None, client: Client
 ) -> list[SignIn]:
-    with transaction.atomic():
+    with atomic():
         ended = [by_id[sign_in_id] for sign_in_id in _end_rows(sorted(by_id), reason=reason, now=now)]
         if not ended:
             return []
@@ -150,7 +150,7 @@ def end_before_reactivation(
 
 @retry_conflicts
 def _end_all(user: Any, *, reason: SignIn.EndedReason, now: datetime) -> None:
-    with transaction.atomic():
+    with atomic():
         hold_user(user)
         user_deactivated.send(sender=SignIn, user=user, now=now)
         open_ones = SignIn.objects.not_ended().filter(user=user).select_related("user")

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.db import connections, router
-
+from ..databases import users_connection
 from ..models import SignIn
 from ..people import lock_people
 
@@ -35,7 +34,7 @@ def hold_sign_in(sign_in: SignIn) -> bool:
     For whatever stores a code or a token of it. Where a row that refers to the user would hold them as well (MariaDB),
     the user is held first, as by the verbs that end sign-ins.
     """
-    features = connections[router.db_for_write(SignIn)].features
+    features = users_connection().features
     if features.has_select_for_update and not features.has_select_for_no_key_update:
         lock_people(sign_in.user_id)
     return [ended_at for _key, ended_at in hold_sign_ins([sign_in.pk])] == [None]
@@ -50,4 +49,4 @@ def hold_sign_ins(sign_in_ids: Iterable[UUID]) -> list[tuple[UUID, datetime | No
 
 
 def _no_key(model: type[Any]) -> bool:
-    return connections[router.db_for_write(model)].features.has_select_for_no_key_update
+    return users_connection().features.has_select_for_no_key_update

@@ -11,10 +11,10 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.hashers import get_hasher, identify_hasher
-from django.db import transaction
 from django.utils import timezone
 
 from ..conflicts import retry_conflicts
+from ..databases import atomic
 from ..models import SignIn
 from .django_session import sign_in_being_served
 from .end import end_sign_ins, unrecorded_ending
@@ -55,7 +55,7 @@ def end_with_password(
 
 @retry_conflicts
 def _end_others(user: Any, keeps: SignIn | None, *, stamp: str, now: datetime) -> None:
-    with transaction.atomic():
+    with atomic():
         hold_user(user)
         others = SignIn.objects.not_ended().filter(user=user).select_related("user")
         if keeps is not None:

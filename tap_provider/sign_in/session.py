@@ -6,10 +6,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.db import connections, router, transaction
+from django.db import connections
 from django.db.models.expressions import RawSQL
 
 from ..composed_query import ComposedQuery, Parameter
+from ..databases import atomic, where
 from ..models import SignIn, TemporaryAccessPass
 from .session_key import note_session_key
 
@@ -25,7 +26,7 @@ def put_in_session(request: HttpRequest, sign_in: SignIn) -> None:
     """Let this session carry this sign-in, which notes under which key the session is stored."""
     request.session[SESSION_KEY] = str(sign_in.pk)
     request._tap_sign_in = sign_in  # type: ignore[attr-defined]
-    with transaction.atomic(using=router.db_for_write(SignIn)):  # one commit with a new session
+    with atomic():  # one commit with a new session
         note_session_key(request.session, sign_in)
 
 
@@ -86,7 +87,7 @@ def with_user(sign_in: SignIn, user: Any) -> SignIn:
 
 def of_pass() -> dict[str, RawSQL]:
     """Return annotations that tell what is left of a sign-in's pass, where a query selects or joins sign-ins."""
-    return _of_pass(router.db_for_read(SignIn))
+    return _of_pass(where())
 
 
 @lru_cache(maxsize=8)

@@ -17,7 +17,7 @@ from .. import registration_session
 from ..decorators import page, registration_session_allowed
 from ..exceptions import RedemptionRefused, SignInRefused, TapError, TooManyAttempts
 from ..forms import PassSignInForm, PasswordSignInForm
-from ..hooks import LONGEST_UPN, get_hooks
+from ..hooks import get_hooks
 from ..methods import step_up as stepping_up
 from ..methods import two_steps
 from ..methods.registration import registered_in
@@ -28,6 +28,7 @@ from ..redeem import sign_in_with_pass as verb_sign_in_with_pass
 from ..secret import posted
 from ..sign_in import sign_in_of_user
 from ..sign_out import leave
+from ..upn import LONGEST_UPN
 from .leading import if_ours, is_here, lead_away, lead_to, login_url, next_of
 from .passkey_script import passkey_configuration
 
