@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -85,7 +86,7 @@ def test_check_routers(settings: Any, routers: list[str], expected: list[str]) -
 def test_check_routers__names_some_and_counts_the_rest(settings: Any) -> None:
     settings.DATABASE_ROUTERS = [REPLICA]
     (message,) = database_checks.check_routers(None)
-    assert message.msg.startswith("accounts.Customer, accounts.User, accounts.User_groups and ")
+    assert re.match(r"accounts\.\w+, accounts\.\w+, accounts\.\w+ and \d+ more are not read from where", message.msg)
     assert PRIMARY in message.hint
 
 
