@@ -27,9 +27,10 @@ class OidcConfig(AppConfig):
         from ..sign_in import sign_in_ending, unrecorded_ending
         from ..sign_out import signing_out_everywhere, who_knows_of_use
         from ..signals import sign_in_ended
-        from . import backchannel_logout, checks, contexts, hashers, password_tokens, revocation
+        from . import backchannel_logout, checks, contexts, hashers, password_tokens, resource_server, revocation
 
         checks.register_all()
+        resource_server.guard_toolkit_decorators()
         application = get_application_model()
         # A form says which secret is too weak; without this the toolkit's would fail as it saves.
         application._meta.get_field("client_secret").validators.append(hashers.validate_client_secret)

@@ -21,6 +21,8 @@ from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.http import HttpResponse
 from django.utils import timezone
 from django.utils.cache import patch_vary_headers
+from oauth2_provider import decorators
+from oauth2_provider.oauth2_validators import OAuth2Validator
 from oauth2_provider.settings import oauth2_settings
 from oauthlib.common import Request as OAuthRequest
 
@@ -37,6 +39,13 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 REALM = "api"
+
+TOOLKIT_DECORATORS = (
+    decorators.protected_resource,
+    decorators.protected_resource_metadata,
+    decorators.rw_protected_resource,
+    decorators.rw_protected_resource_metadata,
+)
 
 
 @dataclass(frozen=True)
@@ -169,6 +178,21 @@ def access_token_required(
         return chosen
 
     return decorate
+
+
+def guard_toolkit_decorators() -> None:
+    """Let the toolkit's decorators judge tokens by the site's validator, as its views do.
+
+    Each takes `validator_cls`, whose default is the toolkit's own class: it knows nothing of sign-ins, and would accept
+    the tokens of one that has ended. A view that names a validator keeps it.
+    """
+    for decorator in TOOLKIT_DECORATORS:
+        defaults = decorator.__defaults__
+        decorator.__defaults__ = tuple(_site_validator if one is OAuth2Validator else one for one in defaults)
+
+
+def _site_validator() -> Any:
+    return oauth2_settings.OAUTH2_VALIDATOR_CLASS()
 
 
 def presented_token(request: HttpRequest) -> PresentedToken:

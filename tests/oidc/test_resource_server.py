@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync, iscoroutinefunction
+from django.conf import settings as django_settings
 from django.http import HttpResponse, JsonResponse
-from django.test import AsyncClient, Client
+from django.test import AsyncClient, Client, RequestFactory
 from django.urls import include, path
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views import View
+from oauth2_provider.decorators import (
+    protected_resource,
+    protected_resource_metadata,
+    rw_protected_resource,
+    rw_protected_resource_metadata,
+)
 from oauth2_provider.models import get_access_token_model, get_application_model
+from oauth2_provider.oauth2_validators import OAuth2Validator
 
 from tap_provider.authentication_context import context_of
 from tap_provider.models import Level, SignIn
@@ -36,6 +44,7 @@ from .conftest import (
     sign_in_of,
     sign_in_with_passkey,
     sign_in_with_totp,
+    toolkit_settings,
 )
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
@@ -57,6 +66,10 @@ def tell(request: Any, **kwargs: str) -> HttpResponse:
 
 async def tell_later(request: Any, **kwargs: str) -> HttpResponse:
     return tell(request, **kwargs)
+
+
+def tell_owner(request: Any) -> HttpResponse:
+    return HttpResponse(str(request.resource_owner))
 
 
 @method_decorator(access_token_required(level="multi_factor"), name="dispatch")
@@ -93,10 +106,17 @@ guarded = {
     "class": ClassBased.as_view(),
     "later-class": AsynchronousClassBased.as_view(),
 }
+by_toolkit = {
+    "toolkit-bare": protected_resource()(tell_owner),
+    "toolkit-scopes": protected_resource(scopes=["profile"])(tell_owner),
+    "toolkit-metadata": protected_resource_metadata(scopes=["profile"])(tell_owner),
+    "toolkit-rw": rw_protected_resource()(tell_owner),
+    "toolkit-rw-metadata": rw_protected_resource_metadata()(tell_owner),
+}
 urlpatterns = [
     path("", include("example_project.urls")),
     path("api/with/<slug:word>/", access_token_required()(tell)),
-    *(path(f"api/{name}/", view) for name, view in guarded.items()),
+    *(path(f"api/{name}/", view) for name, view in {**guarded, **by_toolkit}.items()),
 ]
 
 
@@ -577,3 +597,47 @@ def test_cost__two_statements(full: Client, intranet: Party) -> None:
         assert ask("any", token).status_code == 200
 
     assert statements() == 2
+
+
+# The toolkit's decorators
+
+
+@pytest.fixture
+def _with_read_and_write() -> Iterator[None]:
+    scopes = {**django_settings.OAUTH2_PROVIDER["SCOPES"], "read": "Read", "write": "Write"}
+    with toolkit_settings(SCOPES=scopes):
+        yield
+
+
+SCOPES = "openid profile read write"
+
+
+@pytest.mark.usefixtures("_with_read_and_write")
+@pytest.mark.parametrize("name", by_toolkit)
+@pytest.mark.parametrize("way", ENDS_OF_FULL_SESSION)
+def test_toolkit_decorators__refuse_the_token_of_a_sign_in_that_has_ended(
+    name: str, way: str, full: Client, portal: Party, end_by: Callable[[str, Client], None]
+) -> None:
+    token = portal.tokens(full, scope=SCOPES).access_token
+    assert ask(name, token).status_code == 200
+    end_by(way, full)
+    assert ask(name, token).status_code in {401, 403}
+
+
+@pytest.mark.usefixtures("_with_read_and_write")
+@pytest.mark.parametrize("name", by_toolkit)
+def test_toolkit_decorators__refuse_what_a_pass_opens(name: str, holder: Client, portal: Party) -> None:
+    token = portal.tokens(holder, scope=f"{SCOPES} method_registration").access_token
+    assert portal.userinfo(token).status_code == 200
+    assert ask(name, token).status_code in {401, 403}
+
+
+def test_toolkit_decorators__keep_a_validator_that_a_view_names() -> None:
+    class Validator(OAuth2Validator):
+        def validate_bearer_token(self, token: str, scopes: Any, request: Any) -> bool:
+            request.user = "by the view's own"
+            return token == "good"
+
+    view = protected_resource(validator_cls=Validator)(tell_owner)
+    request = RequestFactory().get("/", headers={"authorization": "Bearer good"})
+    assert view(request).content == b"by the view's own"
