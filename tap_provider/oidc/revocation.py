@@ -17,6 +17,8 @@ from oauth2_provider.models import (
     get_refresh_token_model,
 )
 
+from ..conflicts import retry_conflicts
+from ..databases import atomic
 from .contexts import digest_of
 from .models import CodeContext, TokenContext
 
@@ -30,7 +32,7 @@ def revoke_everywhere(sender: type[Any], user: Any, **kwargs: Any) -> None:
 
     Those of the sign-ins that have just ended are dead, and may be held by a refresh that waits for us.
     """
-    _revoke(user)
+    revoke_without_sign_in(user)
     # As bearer tokens, which the toolkit takes them for, they are told apart by the access token that they came with.
     get_id_token_model().objects.filter(user=user, access_token=None).delete()
 
@@ -40,10 +42,21 @@ def revoke_unrecorded(sender: type[Any], user: Any, **kwargs: Any) -> None:
 
     With what they were got nobody knows: with what is lost, perhaps.
     """
-    _revoke(user)
+    revoke_without_sign_in(user)
 
 
-def _revoke(user: Any) -> None:
+@retry_conflicts
+def revoke_without_sign_in(user: Any) -> None:
+    """Delete the user's tokens, codes and approvals of devices that no sign-in stands behind: all of them, or none."""
+    with atomic():
+        _delete_tokens(user)
+        _unrecorded(get_grant_model().objects.filter(user=user), "code").delete()
+        devices = get_device_grant_model()
+        approved = devices.objects.filter(user=user, status=devices.AUTHORIZED)
+        _unrecorded(approved, "device_code").update(status=devices.DENIED)
+
+
+def _delete_tokens(user: Any) -> None:
     # Rows are deleted, not marked: the toolkit honours a refresh token for a while after it was marked
     # (`REFRESH_TOKEN_GRACE_PERIOD_SECONDS`).
     stays = Exists(TokenContext.objects.filter(digest=OuterRef("token_checksum")))
@@ -53,10 +66,6 @@ def _revoke(user: Any) -> None:
     get_refresh_token_model().objects.filter(~stays, user=user).delete()
     access_tokens.delete()
     get_id_token_model().objects.filter(pk__in=id_tokens).delete()
-    _unrecorded(get_grant_model().objects.filter(user=user), "code").delete()
-    devices = get_device_grant_model()
-    approved = devices.objects.filter(user=user, status=devices.AUTHORIZED)
-    _unrecorded(approved, "device_code").update(status=devices.DENIED)
 
 
 def _unrecorded(grants: QuerySet[Any], name: str) -> QuerySet[Any]:

@@ -16,6 +16,7 @@ from ..sign_in import hold_sign_in, hold_user, is_stamp_current
 from . import request_context
 from .contexts import is_live
 from .password_tokens import is_still_granted
+from .revocation import revoke_without_sign_in
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -26,13 +27,18 @@ if TYPE_CHECKING:
 def is_token_live(token: str, sign_in: SignIn | None, user: Any | None, *, now: datetime) -> bool:
     """Return True if an unexpired access token of this user, with this sign-in behind it, is still good.
 
-    One query where no sign-in is behind it, and some more for a token of the password grant.
+    One query where no sign-in is behind it, and some more for a token of the password grant. A token without a sign-in
+    that is good no more is deleted, with all of its user's: it must not be good again once the reason is gone.
     """
     if user is None:  # client credentials: no user signed in
         return True
-    if sign_in is None:  # from before the installation, or by the password grant
-        return bool(user.is_active) and is_still_granted(user, token)
-    return bool(sign_in.user_id == user.pk) and is_live(sign_in, now=now)
+    if sign_in is not None:
+        return bool(sign_in.user_id == user.pk) and is_live(sign_in, now=now)
+    # From before the installation, or by the password grant.
+    is_good = bool(user.is_active) and is_still_granted(user, token)
+    if not is_good:
+        revoke_without_sign_in(user)
+    return is_good
 
 
 def hold_origin(sign_in: SignIn | None, request: Any) -> None:

@@ -35,9 +35,9 @@ from .contexts import (
 )
 from .device_codes import DEVICE_CODE_GRANT, SPENT, add_id_token, find_device, refuse_unless_approved, spend_device
 from .models import relying_party
-from .password_tokens import is_password_enough, remember_password, stamp_behind
+from .password_tokens import remember_password, stamp_behind
 from .scope_validator import ScopeValidator
-from .token_origin import hold_origin
+from .token_origin import hold_origin, is_token_live
 from .tokens import SECOND, CodeSpent, brings_refresh_token, cut_short, end_access_token, forget_id_token, lasts, spend
 
 if TYPE_CHECKING:
@@ -113,14 +113,20 @@ class TokenEndpointValidator(ScopeValidator):
             return False
         sign_in = sign_in_of_token(refresh_token, user=request.user)
         request_context.put(request, sign_in, code_digest="" if sign_in is None else sign_in.code_digest)
-        if not (_is_good(sign_in, request) and _is_strong_enough(sign_in, client)):
+        request_context.put_password(request, None)
+        if not _is_strong_enough(sign_in, client):
             return False
-        stamp = stamp_behind(refresh_token) if sign_in is None else None
-        if stamp is None:
-            request_context.put_password(request, None)
-            return True
-        request_context.put_password(request, password_stamp(request.user))  # under today's SECRET_KEY
-        return is_password_enough(request.user, stamp)
+        if sign_in is None:
+            return self._validate_without_sign_in(refresh_token, request)
+        return _is_good(sign_in, request)
+
+    def _validate_without_sign_in(self, refresh_token: str, request: Any) -> bool:
+        """Judge a refresh token of the password grant, or from before the installation."""
+        if not is_token_live(refresh_token, None, request.user, now=timezone.now()):
+            return False
+        if stamp_behind(refresh_token) is not None:
+            request_context.put_password(request, password_stamp(request.user))  # under today's SECRET_KEY
+        return True
 
     @sensitive_variables()
     def validate_user(self, username: str, password: str, client: Any, request: Any, *args: Any, **kw: Any) -> bool:

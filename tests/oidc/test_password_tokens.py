@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -140,3 +141,39 @@ def test_sweep__deletes_what_is_kept_of_tokens_that_are_gone(kim: Any, legacy: P
     assert password_tokens.sweep(now=now) == 0
     assert password_tokens.sweep(now=now + timedelta(days=2)) == 2
     assert is_live(legacy, kept) == (True, True)
+
+
+def confirm_app(user: Any) -> Callable[[], Any]:
+    """Give the user a second factor, and return what takes it away again."""
+    device = TOTPDevice.objects.create(user=user, name="App", confirmed=True)
+    return device.delete
+
+
+def deactivate_by_statement(user: Any) -> Callable[[], Any]:
+    rows = get_user_model()._default_manager.filter(pk=user.pk)
+    rows.update(is_active=False)
+    return partial(rows.update, is_active=True)
+
+
+def change_hash_by_statement(user: Any) -> Callable[[], Any]:
+    rows, before = get_user_model()._default_manager.filter(pk=user.pk), user.password
+    update_hash(user)
+    return partial(rows.update, password=before)
+
+
+@pytest.mark.parametrize("forbid", [confirm_app, deactivate_by_statement, change_hash_by_statement])
+@pytest.mark.parametrize("used", ["access_token", "refresh_token"])
+def test_tokens__that_were_refused_once_stay_dead(
+    forbid: Callable[[Any], Callable[[], Any]], used: str, kim: Any, legacy: Party
+) -> None:
+    """The reason is gone again, the tokens are not: whoever holds them may not be their user."""
+    tokens, others = tokens_of(legacy, kim), tokens_of(legacy, kim)
+    allow = forbid(kim)
+    if used == "access_token":
+        assert not legacy.introspect(tokens["access_token"])["active"]
+    else:
+        assert legacy.refresh(tokens["refresh_token"]).status_code == 400
+    allow()
+    for these in (tokens, others):
+        assert is_live(legacy, these) == (False, False)
+    assert is_live(legacy, tokens_of(legacy, kim)) == (True, True)
