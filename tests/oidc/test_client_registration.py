@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.test import Client
 from oauth2_provider.models import get_application_model
 
 from tap_provider.oidc.models import RelyingParty
 
-from .conftest import PASSWORD, REDIRECT_URI, Party, toolkit_settings
+from .conftest import PASSWORD, REDIRECT_URI, Party, deactivate, toolkit_settings
 
 pytestmark = pytest.mark.django_db
 REGISTER = "/o/register/"
@@ -143,3 +144,35 @@ def test_introspection__of_a_token_that_manages_a_client_is_inactive(
     """A resource server that demands no scope would take its bearer for the user who registered the client."""
     token = register(permitted).json()["registration_access_token"]
     assert make_party("server").introspect(token) == {"active": False}
+
+
+def deactivate_by_statement(user: Any) -> None:
+    get_user_model()._default_manager.filter(pk=user.pk).update(is_active=False)
+
+
+@pytest.mark.usefixtures("_is_on")
+@pytest.mark.compliance("RFC 7592 §2")
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (deactivate_by_statement, 401),
+        (deactivate, 401),
+        (lambda user: user.user_permissions.clear(), 403),
+    ],
+    ids=["statement", "save", "permission withdrawn"],
+)
+@pytest.mark.parametrize("method", ["get", "put", "delete"])
+def test_management__is_of_a_user_who_may_still_register_clients(
+    method: str, change: Callable[[Any], Any], expected: int, permitted: Client, kim: Any
+) -> None:
+    answer = register(permitted).json()
+    management = f"{REGISTER}{answer['client_id']}/"
+    bearer = {"authorization": f"Bearer {answer['registration_access_token']}"}
+    sent = {"data": {**METADATA, "redirect_uris": ["https://elsewhere.test/"]}, "content_type": "application/json"}
+    assert Client().get(management, headers=bearer).status_code == 200
+
+    change(kim)
+    response = getattr(Client(), method)(management, headers=bearer, **(sent if method == "put" else {}))
+
+    assert response.status_code == expected
+    assert get_application_model().objects.get(client_id=answer["client_id"]).redirect_uris == REDIRECT_URI

@@ -11,17 +11,21 @@ from typing import TYPE_CHECKING, Any
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import SuspiciousOperation
 from django.http import JsonResponse
+from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.csrf import csrf_exempt
 from oauth2_provider.dcr import IsAuthenticatedDCRPermission
-from oauth2_provider.models import get_application_model
+from oauth2_provider.models import get_access_token_model, get_application_model
 from oauth2_provider.settings import oauth2_settings
 from oauth2_provider.views import DynamicClientRegistrationManagementView as ToolkitManagementView
 from oauth2_provider.views import DynamicClientRegistrationView as ToolkitRegistrationView
 
 from ..client_display import is_name_of_another
+from ..contexts import digest_of
 from ..models import RelyingParty
+from ..resource_server import bearer_token
 from ..scopes import permission_to
+from ..token_origin import is_token_live
 from .endpoint import is_storable
 
 if TYPE_CHECKING:
@@ -33,12 +37,17 @@ if TYPE_CHECKING:
 class ReadableMetadataMixin:
     """Refuses metadata that the toolkit could not read or store with `invalid_client_metadata` (RFC 7591 §3.2.2)."""
 
+    def refuse(self, request: HttpRequest) -> HttpResponse | None:
+        """Return a refusal that comes before the toolkit's own checks, or None."""
+        return None
+
     # The toolkit decorates its views' own `dispatch`, which this one stands before.
     @method_decorator([csrf_exempt, login_not_required])
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if oauth2_settings.DCR_ENABLED and not _is_readable(request):
             return _refused_metadata("The metadata cannot be read.")
-        response: HttpResponse = super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
+        refusal = self.refuse(request) if oauth2_settings.DCR_ENABLED else None
+        response: HttpResponse = refusal or super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
         response.headers.setdefault("Cache-Control", "no-store")  # RFC 7591 §3.2.1: it may hold a secret
         response.headers.setdefault("Pragma", "no-cache")
         return response
@@ -53,6 +62,9 @@ class DynamicClientRegistrationView(ReadableMetadataMixin, ToolkitRegistrationVi
 
 
 class DynamicClientRegistrationManagementView(ReadableMetadataMixin, ToolkitManagementView):
+    def refuse(self, request: HttpRequest) -> HttpResponse | None:
+        return _refused_registrant(request)
+
     def put(self, request: HttpRequest, client_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
         response: HttpResponse = super().get(request, client_id)
         if response.status_code == 200:  # a client without its registration access token learns no names
@@ -63,12 +75,28 @@ class DynamicClientRegistrationManagementView(ReadableMetadataMixin, ToolkitMana
 
 def _refused_person(request: HttpRequest) -> HttpResponse | None:
     """Ask a user, whom the toolkit's default lets register clients, for the permission that our pages ask for."""
+    return _refused_user(request.user) if request.user.is_authenticated else None  # the toolkit refuses the anonymous
+
+
+def _refused_user(user: Any) -> HttpResponse | None:
     if IsAuthenticatedDCRPermission not in oauth2_settings.DCR_REGISTRATION_PERMISSION_CLASSES:
         return None  # the site has decided otherwise
-    if not request.user.is_authenticated or request.user.has_perm(permission_to("add", get_application_model())):
-        return None  # the toolkit refuses an anonymous visitor
+    if user.has_perm(permission_to("add", get_application_model())):
+        return None
     told = {"error": "access_denied", "error_description": "The user may not register clients."}
     return JsonResponse(told, status=403)
+
+
+def _refused_registrant(request: HttpRequest) -> HttpResponse | None:
+    """Judge the user who registered the client: the toolkit asks for the token alone, which never expires.
+
+    A token of a user who is not active is deleted here; the toolkit then answers as to any other.
+    """
+    found = get_access_token_model().objects.filter(token_checksum=digest_of(bearer_token(request) or ""))
+    token = found.select_related("user").first()
+    if token is None or token.user is None or not is_token_live(token.token, None, token.user, now=timezone.now()):
+        return None
+    return _refused_user(token.user)
 
 
 def _refused_change(client_id: str) -> HttpResponse | None:
