@@ -63,6 +63,16 @@ def test_shown_name__has_no_invisible_characters(make_party: Callable[..., Party
         "Company Intranet\u202c",
         "\uff23ompany \u2160ntranet",  # a full-width C, a Roman numeral one
         "COMPANY\u2028INTRANET",
+        "Company lntranet",  # a small L
+        "Company 1ntranet",
+        "C0mpany Intranet",
+        "Cornpany Intranet",
+        "Company-Intranet",
+        "Company\u2011Intranet",
+        "Company_Intranet.",
+        "\u2018Company Intranet\u2019",
+        "Co\u0301mpany Intranet",
+        "Company Intranet\U0001d159",
         *(f"Company{filler}Intranet" for filler in "\u034f\u115f\u17b4\u180b\u2800\u3164\ufe0f\uffa0\U000e0100"),
     ],
 )
@@ -80,6 +90,54 @@ def test_is_name_of_another__other_names_are_free(name: str, make_party: Callabl
     make_party("nameless", name="")
 
     assert not is_name_of_another(name)
+
+
+@pytest.mark.django_db
+def test_is_name_of_another__counts_the_id_by_which_a_nameless_client_is_shown(
+    make_party: Callable[..., Party],
+) -> None:
+    make_party("portal", name="")
+    imitation = make_party("imitation", name="Portal", registration_source="dcr")
+
+    assert is_name_of_another("portal")
+    assert shown_name(imitation.application) == "imitation"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Intranet? You will be sent to: intranet",
+        "It is from intranet.example.com",
+        "Intranet. All is well",
+        "https intranet: yes",
+        "somebody@example",
+        "A name that says far more than any application does",
+    ],
+)
+def test_shown_name__of_a_client_that_named_itself_is_no_sentence_and_no_host(
+    name: str, make_party: Callable[..., Party]
+) -> None:
+    assert shown_name(make_party("selfmade", name=name, registration_source="dcr").application) == "selfmade"
+    assert shown_name(make_party("trusted", name=name).application) == name
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ["Pay & Go", "Café René", "Payroll (2026)", "\u793e\u5185\u30dd\u30fc\u30bf\u30eb"])
+def test_shown_name__of_a_client_that_named_itself_is_its_own_otherwise(
+    name: str, make_party: Callable[..., Party]
+) -> None:
+    assert shown_name(make_party("selfmade", name=name, registration_source="dcr").application) == name
+
+
+@pytest.mark.django_db
+def test_shown_name__of_an_id_is_in_ascii(make_party: Callable[..., Party]) -> None:
+    """An override of direction would turn the address around."""
+    client_id = "https://evil.test/a%20b?c=\u202emoc.elpmaxe//:sptth"
+    assert (
+        shown_name(make_party(client_id, name="").application)
+        == "https://evil.test/a%20b?c=%E2%80%AEmoc.elpmaxe//:sptth"
+    )
 
 
 # On the pages
