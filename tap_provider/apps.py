@@ -60,7 +60,7 @@ class TapProviderConfig(AppConfig):
         sign_in.user_deactivated.connect(
             issue.end_pass_of_deactivated, dispatch_uid="tap_provider.end_pass_of_deactivated"
         )
-        people.connect_to_users(pre_save, sign_in.end_before_reactivation)
+        people.connect_to_users(pre_save, sign_in.compare_activity)
         people.connect_to_users(pre_save, sign_in.keep_with_rehash)
         people.connect_to_users(post_save, sign_in.end_with_activity)
         people.connect_to_users(post_save, sign_in.end_with_password)
@@ -76,11 +76,8 @@ class TapProviderConfig(AppConfig):
                 sender=groups.through,
                 dispatch_uid="tap_provider.end_with_membership",
             )
-            post_delete.connect(
-                registration_session.end_with_group,
-                sender=groups.rel.model,
-                dispatch_uid="tap_provider.end_with_group",
-            )
+            people.connect_to_family(pre_delete, registration_session.hold_members, of=groups.rel.model)
+            people.connect_to_family(post_delete, registration_session.end_with_group, of=groups.rel.model)
         notices.connect()
         if django.VERSION >= (6, 0) and "default" in settings.TASKS:
             from . import tasks

@@ -62,9 +62,10 @@ def event(
     )
 
 
-def has_happened(*kinds: AuditEvent.Kind, user: Any) -> bool:
-    """Tell whether an event of one of these kinds was ever recorded of this user. One query."""
-    return AuditEvent.objects.filter(user_key=_key(user), kind__in=kinds).exists()
+def has_happened(*kinds: AuditEvent.Kind, user: Any, since: datetime | None = None) -> bool:
+    """Tell whether an event of one of these kinds was recorded of this user, ever or from then on. One query."""
+    events = AuditEvent.objects.filter(user_key=_key(user), kind__in=kinds)
+    return (events if since is None else events.filter(at__gte=since)).exists()
 
 
 def _key(user: Any | None) -> str:

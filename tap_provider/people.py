@@ -16,6 +16,7 @@ from .databases import users_connection
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from django.db.models import Model
     from django.db.models.signals import ModelSignal
 
 AT_ONCE = 500  # keys in one statement
@@ -50,8 +51,14 @@ def connect_to_users(signal: ModelSignal, receiver: Callable[..., None]) -> None
     without reading them.
     """
 
+    connect_to_family(signal, receiver, of=get_user_model())
+
+
+def connect_to_family(signal: ModelSignal, receiver: Callable[..., None], *, of: type[Model]) -> None:
+    """Connect a receiver to a signal of a model, and of each proxy and child model of it, now or later."""
+
     def connect(sender: type[Any], **kwargs: Any) -> None:
-        if issubclass(sender, get_user_model()):
+        if issubclass(sender, of):
             signal.connect(receiver, sender=sender, dispatch_uid=f"{receiver.__module__}.{receiver.__qualname__}")
 
     for model in apps.get_models():

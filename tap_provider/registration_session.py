@@ -136,6 +136,11 @@ def _keys_of_members(group: Any) -> Iterable[Any]:
     return get_user_model()._base_manager.filter(groups=group).values_list("pk", flat=True)
 
 
+def hold_members(sender: type[Any], instance: Any, **kwargs: Any) -> None:
+    """Receive `pre_delete` of a group: its users are held, as before any other change of their groups."""
+    lock_many(_keys_of_members(instance))
+
+
 def end_with_group(sender: type[Any], instance: Any, **kwargs: Any) -> None:
     """Receive `post_delete` of a group, which sends no `m2m_changed`: its users may be included no more."""
     _end_what_is_over()

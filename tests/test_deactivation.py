@@ -15,7 +15,7 @@ from django.test.utils import isolate_apps
 
 from tap_provider.models import AuditEvent, SignIn, Standing, TemporaryAccessPass
 from tap_provider.policy import change_policy
-from tap_provider.sign_in import end_before_reactivation, password_stamp, user_deactivated
+from tap_provider.sign_in import compare_activity, password_stamp, user_deactivated
 
 from .conftest import MINUTE, NOW
 
@@ -71,6 +71,16 @@ def test_deactivation__by_a_statement_is_for_good_once_the_user_is_saved_as_acti
     expect_nothing_left(holder, robin)
 
 
+def test_deactivation__by_a_statement_is_for_good_once_an_object_that_was_not_read_is_saved_as_active(
+    holder: Client, robin: Any
+) -> None:
+    """As a synchronisation builds users from another directory."""
+    users = get_user_model()._default_manager.filter(pk=robin.pk)
+    users.update(is_active=False)
+    get_user_model()(**{**users.values().get(), "is_active": True}).save()
+    expect_nothing_left(holder, robin)
+
+
 def test_deactivation__that_failed_half_way_is_completed_before_the_user_is_active_again(
     holder: Client, robin: Any
 ) -> None:
@@ -112,7 +122,7 @@ def test_deactivation__of_a_user_model_without_the_column_asks_nothing(
     user = WithoutActivity(pk=1)
     user._state.adding = False
     with django_assert_num_queries(0):
-        end_before_reactivation(sender=WithoutActivity, instance=user)
+        compare_activity(sender=WithoutActivity, instance=user)
 
 
 def test_deactivation__is_recorded_once_unless_something_ended_by_it(holder: Client, robin: Any) -> None:
@@ -172,8 +182,17 @@ def test_change__of_an_outdated_hash_by_assignment_ends_sign_ins(holder: Client,
     assert password_stamp(robin) not in stamps
 
 
+class Team(Group):
+    """As sites have one for a page of the admin."""
+
+    class Meta:
+        proxy = True
+        app_label = "accounts"
+
+
+@pytest.mark.parametrize("model", [Group, Team])
 def test_group__that_is_deleted_ends_the_sign_ins_of_those_whom_it_included(
-    robin: Any, admin: Any, issue: Any, sign_in_with_pass: Any
+    model: type[Group], robin: Any, admin: Any, issue: Any, sign_in_with_pass: Any
 ) -> None:
     group = Group.objects.create(name="Newcomers")
     robin.groups.add(group)
@@ -181,7 +200,7 @@ def test_group__that_is_deleted_ends_the_sign_ins_of_those_whom_it_included(
     browser = Client()
     sign_in_with_pass(robin.upn, issue(robin, is_usable_once=False).passcode, browser)
     assert SignIn.objects.not_ended().filter(user=robin).exists()
-    group.delete()
+    model._default_manager.get(pk=group.pk).delete()
     assert not SignIn.objects.not_ended().filter(user=robin).exists()
     change_policy(actor=admin, now=NOW + MINUTE, include_all_users=True)
     assert browser.get(INFO).status_code == 302

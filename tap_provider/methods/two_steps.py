@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 PENDING_FOR = timedelta(minutes=10)
 
+ENDINGS = (AuditEvent.Kind.USER_DEACTIVATED, AuditEvent.Kind.SIGNED_OUT_EVERYWHERE, AuditEvent.Kind.METHOD_LOST)
+"""Events that end all sign-ins of their user, and so also one whose second step is awaited."""
+
 TOKEN_BACKEND = "oauth2_provider.backends.OAuth2Backend"  # noqa: S105 a path; whether it is installed or not
 
 
@@ -59,6 +62,7 @@ def sign_in_with_password(request: HttpRequest, *, upn: str, password: str | Sec
     request.session[PENDING_KEY] = {
         "user": str(user.pk),
         "backend": backend,
+        "begun": now.isoformat(),
         "until": (now + PENDING_FOR).isoformat(),
         "hash": session_hash(user),
     }
@@ -177,6 +181,9 @@ def awaited_user(request: HttpRequest, *, now: datetime) -> Any | None:
         return None
     user = get_user_model()._default_manager.filter(pk=pending["user"]).first()
     if user is None or not user.is_active:
+        return None
+    # What ends sign-ins ends one that is half made: a user who was deactivated, say, and is active again.
+    if audit.has_happened(*ENDINGS, user=user, since=datetime.fromisoformat(pending["begun"])):
         return None
     # A password that was changed meanwhile ends what was begun with the old one, as Django ends sessions.
     return user if constant_time_compare(pending["hash"], session_hash(user)) else None

@@ -34,8 +34,8 @@ from .django_session import (
     sign_in_that_was,
 )
 from .end import (
+    compare_activity,
     end_before_deletion,
-    end_before_reactivation,
     end_overdue_sign_ins,
     end_sign_in,
     end_sign_ins,
@@ -69,9 +69,9 @@ __all__ = [
     "adopt_session",
     "begin_sign_in",
     "can_rotate",
+    "compare_activity",
     "delete_left_sessions",
     "end_before_deletion",
-    "end_before_reactivation",
     "end_overdue_sign_ins",
     "end_sign_in",
     "end_sign_ins",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 OVERDUE_AT_ONCE = 500
 AT_ONCE = 500  # ids in one statement
+DEACTIVATING = "_tap_deactivating"  # of a user who is just being saved: the stored row is active
 
 sign_in_ending = Signal()
 """Sent inside the transaction that ends sign-ins, however they end: `sign_in_ending(sender, sign_ins, now)`.
@@ -119,45 +120,48 @@ def end_overdue_sign_ins(*, now: datetime) -> int:
     return end_sign_ins(overdue, reason=SignIn.EndedReason.DEADLINE, now=now)
 
 
-def end_with_activity(sender: type[Any], instance: Any, created: bool, raw: bool = False, **kwargs: Any) -> None:
-    """Receive `post_save` of a user: one who is no longer active has no sign-ins, and no tokens without one."""
-    if created or raw or instance.is_active:
-        return
-    _end_all(instance, reason=SignIn.EndedReason.USER_DEACTIVATED, now=timezone.now())
-
-
-def end_before_reactivation(
+def compare_activity(
     sender: type[Any],
     instance: Any,
     raw: bool = False,
     update_fields: Collection[str] | None = None,
     **kwargs: Any,
 ) -> None:
-    """Receive `pre_save` of a user: what a deactivation has left ends before the user is active again.
+    """Receive `pre_save` of a user: compare with what is stored whether they are active.
 
-    It was left where the user was deactivated by `update()` or SQL, or where the process died after the save. One query
-    where a user is saved as active; none where `update_fields` leaves `is_active` out.
+    What a deactivation has left ends before the user is active again. It was left where the user was deactivated by
+    `update()` or SQL, or where the process died after the save. One query where a user with a key is saved (an object
+    that was not read may stand for a row that exists); none where `update_fields` leaves `is_active` out.
     """
     is_saved = update_fields is None or "is_active" in update_fields
-    if raw or instance._state.adding or not is_saved or not instance.is_active:
+    if raw or instance.pk is None or not is_saved:
         return
     users = get_user_model()._base_manager
     if all(field.name != "is_active" for field in users.model._meta.concrete_fields):
         return  # Django's AbstractBaseUser has an attribute alone: then no user is deactivated by saving
-    if users.filter(pk=instance.pk).values_list("is_active", flat=True).first() is False:
-        _end_all(instance, reason=SignIn.EndedReason.USER_DEACTIVATED, now=timezone.now())
+    was_active = users.filter(pk=instance.pk).values_list("is_active", flat=True).first()
+    if was_active is False and instance.is_active:
+        _end_all(instance, is_news=False, now=timezone.now())
+    vars(instance)[DEACTIVATING] = was_active is True and not instance.is_active
+
+
+def end_with_activity(sender: type[Any], instance: Any, created: bool, raw: bool = False, **kwargs: Any) -> None:
+    """Receive `post_save` of a user: one who is no longer active has no sign-ins, and no tokens without one."""
+    is_news = bool(vars(instance).pop(DEACTIVATING, False))
+    if not (created or raw or instance.is_active):
+        _end_all(instance, is_news=is_news, now=timezone.now())
 
 
 @retry_conflicts
-def _end_all(user: Any, *, reason: SignIn.EndedReason, now: datetime) -> None:
+def _end_all(user: Any, *, is_news: bool, now: datetime) -> None:
     with atomic():
         hold_user(user)
         user_deactivated.send(sender=SignIn, user=user, now=now)
         open_ones = SignIn.objects.not_ended().filter(user=user).select_related("user")
-        ended = end_sign_ins(open_ones, reason=reason, now=now)
+        ended = end_sign_ins(open_ones, reason=SignIn.EndedReason.USER_DEACTIVATED, now=now)
         unrecorded_ending.send(sender=SignIn, user=user, now=now)
-        if ended or not audit.has_happened(AuditEvent.Kind.USER_DEACTIVATED, user=user):
-            # Sessions from before the installation have no row to end: `adopt_session` looks for this event.
+        if is_news or ended or not audit.has_happened(AuditEvent.Kind.USER_DEACTIVATED, user=user):
+            # For what has no row to end: sessions from before the installation, and second steps that are awaited.
             audit.record(AuditEvent.Kind.USER_DEACTIVATED, now=now, user=user)
 
 

@@ -21,6 +21,7 @@ from django.utils.functional import SimpleLazyObject
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from rest_framework.request import Request
 
+from tap_provider import audit
 from tap_provider.backends import mark_proved
 from tap_provider.exceptions import RegistrationNotAllowed, SignInRefused, TooManyAttempts
 from tap_provider.hooks import Hooks
@@ -593,6 +594,36 @@ def test_second_step__is_awaited_for_ten_minutes(make_request: Any, known: Any, 
     assert "_auth_user_id" not in request.session
     assert awaited_user(request, now=NOW + 9 * MINUTE) == known
     assert awaited_user(request, now=NOW + 10 * MINUTE) is None
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["once", "again"])
+def test_second_step__is_awaited_no_more_once_its_user_was_deactivated(
+    again: bool, make_request: Any, known: Any, app: TOTPDevice
+) -> None:
+    """The user is active again, and gives the password again."""
+    request = make_request()
+    for is_active in (False, True) if again else ():
+        known.is_active = is_active
+        known.save()
+    now = timezone.now()
+    sign_in_with_password(request, upn=known.upn, password=PASSWORD, now=now)
+    assert awaited_user(request, now=now) == known
+    for is_active in (False, True):
+        known.is_active = is_active
+        known.save()
+    assert awaited_user(request, now=now) is None
+
+
+@pytest.mark.parametrize("kind", [AuditEvent.Kind.SIGNED_OUT_EVERYWHERE, AuditEvent.Kind.METHOD_LOST])
+def test_second_step__is_awaited_no_more_after_what_ends_all_sign_ins(
+    kind: AuditEvent.Kind, make_request: Any, known: Any, app: TOTPDevice
+) -> None:
+    request, now = make_request(), timezone.now()
+    audit.record(kind, now=now - MINUTE, user=known)
+    sign_in_with_password(request, upn=known.upn, password=PASSWORD, now=now)
+    assert awaited_user(request, now=now) == known
+    audit.record(kind, now=now, user=known)
+    assert awaited_user(request, now=now) is None
 
 
 def test_second_step__gives_the_session_a_new_key(client: Client, robin: Any, app: TOTPDevice) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from django.contrib.auth.models import Group
 from django.db import transaction
 from django.utils import timezone
 
@@ -116,6 +117,26 @@ def redemption(scene: Scene, *, by: str) -> None:
         scene.expect(spent == opened <= 1, f"spent {spent} times, {opened} sessions opened")
 
 
+def redemption_against_a_deleted_group(scene: Scene) -> None:
+    """The only group that the policy includes is deleted while a pass of its member is redeemed."""
+    group = Group.objects.create(name=f"included-{scene.name}")
+    scene.kim.groups.add(group)
+    scene.policy(include_all_users=False)
+    TemporaryAccessPassPolicy.objects.get().included_groups.set([group])
+    issued = scene.issue(scene.kim, is_usable_once=True)
+    data = {"upn": scene.kim.upn, "passcode": issued.passcode.reveal()}
+    post_at_once(scene, PASS_PAGE, data, partial(delete, group))
+    change_policy(actor=scene.administrator, now=timezone.now(), include_all_users=True)
+    expect_nothing_alive(scene)
+    opened = AuditEvent.objects.filter(kind=AuditEvent.Kind.PASS_REDEEMED, user_key=str(scene.kim.pk)).count()
+    spent = TemporaryAccessPass.objects.get(user=scene.kim).redemption_count
+    scene.expect(spent == opened <= 1, f"spent {spent} times, {opened} sessions opened")
+
+
+def delete(group: Group) -> None:
+    group.delete()
+
+
 def issue_against_deactivation(scene: Scene) -> None:
     """Passes are issued for a user who is deactivated meanwhile: none is left, and none comes back."""
     scene.policy()
@@ -147,6 +168,7 @@ def login_of_another_page(scene: Scene) -> None:
 
 RACES: dict[str, Callable[[Scene], None]] = {
     **{f"redemption_against_{way}": partial(redemption, by=way) for way in WAYS},
+    "redemption_against_a_deleted_group": redemption_against_a_deleted_group,
     "issue_against_deactivation": issue_against_deactivation,
     "password_against_deactivation": password,
     "login_of_another_page_against_deactivation": login_of_another_page,
