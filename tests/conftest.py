@@ -33,6 +33,17 @@ NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC if django_settings.USE_TZ else None)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let every test use the database in which users are, where it is not the default one."""
+    if len(django_settings.DATABASES) == 1:
+        return
+    for item in items:
+        mark, fixtures = item.get_closest_marker("django_db"), getattr(item, "fixturenames", ())
+        asked = {"transaction": "transactional_db" in fixtures, **(mark.kwargs if mark else {})}
+        if mark is not None or "db" in fixtures or "transactional_db" in fixtures:
+            item.add_marker(pytest.mark.django_db(**{**asked, "databases": "__all__"}), append=False)
+
+
 @pytest.fixture(autouse=True)
 def in_the_sites_language() -> Iterator[None]:
     """Leave no language in force that a page was asked for in: Django keeps it for the thread."""

@@ -99,6 +99,7 @@ def test_deactivation__that_failed_half_way_is_completed_before_the_user_is_acti
     expect_nothing_left(holder, robin)
 
 
+@pytest.mark.default_database
 def test_deactivation__is_asked_for_by_one_query_where_activity_is_saved(
     robin: Any, django_assert_num_queries: Any
 ) -> None:

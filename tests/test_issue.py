@@ -439,6 +439,7 @@ def test_issue__by_a_user_that_was_never_stored(robin: Any, policy_on: Any) -> N
     assert refused.value.code == "missing_permission"
 
 
+@pytest.mark.default_database
 def test_issue__reading_both_people_anew_costs_one_statement(
     helpdesk: Any, robin: Any, policy_on: Any, hasher: Any, django_assert_num_queries: Any
 ) -> None:
@@ -551,6 +552,7 @@ def test_issue__passcode_is_nowhere_afterwards(
     assert not is_found(issued.passcode.reveal(), texts_of_database())
 
 
+@pytest.mark.default_database
 def test_is_found__would_find_it(robin: Any, issue: Any) -> None:
     """The search above is worth something."""
     issued = issue(robin, now=NOW)

@@ -15,6 +15,7 @@ from django.core.mail.backends.base import BaseEmailBackend
 from django.core.mail.backends.locmem import EmailBackend as LocmemBackend
 
 from tap_provider import signals
+from tap_provider.databases import where
 from tap_provider.hooks import Hooks
 from tap_provider.issue import issue_pass
 from tap_provider.mail import Letter, couriers, deliver, send
@@ -179,7 +180,7 @@ def test_send__one_address_that_is_refused_does_not_keep_the_others_from_it(
     use_backend(settings, PickyBackend)
     use_hooks(settings, TwoAddresses)
     PickyBackend.opened = PickyBackend.closed = 0
-    with django_capture_on_commit_callbacks(execute=True):
+    with django_capture_on_commit_callbacks(execute=True, using=where()):
         signals.send_after_commit(signals.signed_out_everywhere, sender=TotpKind, user=robin, sign_in=None, ended=1)
     assert [message.to for message in mail.outbox] == [["robin@home.test"]]
     assert [event.detail for event in failures()] == [
@@ -226,7 +227,7 @@ def test_deliver__a_queue_that_fails_is_recorded(robin: Any, django_capture_on_c
 
     couriers.insert(0, fail)
     try:
-        with django_capture_on_commit_callbacks(execute=True):
+        with django_capture_on_commit_callbacks(execute=True, using=where()):
             signals.send_after_commit(signals.signed_out_everywhere, sender=TotpKind, user=robin, sign_in=None, ended=1)
     finally:
         couriers.remove(fail)

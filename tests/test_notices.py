@@ -18,6 +18,7 @@ from django_otp.oath import totp
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from tap_provider import notices, signals
+from tap_provider.databases import where
 from tap_provider.hooks import Hooks
 from tap_provider.issue import issue_pass
 from tap_provider.methods.totp import TotpKind
@@ -44,7 +45,7 @@ def where_we_are(settings: Any) -> None:
 @pytest.fixture
 def committed(django_capture_on_commit_callbacks: Any) -> Any:
     """Do what follows the commit."""
-    return lambda: django_capture_on_commit_callbacks(execute=True)
+    return lambda: django_capture_on_commit_callbacks(execute=True, using=where())
 
 
 @pytest.fixture
@@ -389,6 +390,7 @@ def test_notices__of_one_kind_are_ten_in_ten_minutes(robin: Any, sign_in: SignIn
 # Only what was committed.
 
 
+@pytest.mark.default_database
 def test_notices__of_what_was_rolled_back_are_never_sent(
     robin: Any, issue: Any, sign_in: SignIn, committed: Any
 ) -> None:

@@ -138,6 +138,7 @@ def test_resolve_policy__nobody_is_allowed_nothing(change: Change) -> None:
     assert resolve_policy(None).allows_user is False
 
 
+@pytest.mark.default_database
 @pytest.mark.parametrize("is_stored", [False, True], ids=["before anybody saved it", "stored"])
 @pytest.mark.parametrize("who", ["robin", "nobody", "excluded"])
 def test_resolve_policy__is_always_one_query(
@@ -359,6 +360,7 @@ def test_change_policy__first_edits_at_once_are_made_one_after_the_other(change:
     assert (policy.enabled, policy.one_time_only, policy.passcode_length) == (True, True, 9)
 
 
+@pytest.mark.default_database
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="transactions come one after the other there")
 def test_hold_policy__lets_others_hold_it_and_none_change_it(policy_on: Any) -> None:

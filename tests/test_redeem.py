@@ -880,6 +880,7 @@ def test_redeem__allowed_while_hashing_is_accepted(robin: Any, admin: Any, issue
 # Figures
 
 
+@pytest.mark.default_database
 def test_sign_in_with_pass__costs_so_many_statements(
     robin: Any, issue: Issue, sign_in_with_pass: Callable[..., Any], hasher: type[CountingHasher]
 ) -> None:

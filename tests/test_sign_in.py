@@ -123,6 +123,7 @@ def test_put_in_session__carries_only_the_id(robin: Any, request_: HttpRequest) 
     assert dict(request_.session.items()) == {SESSION_KEY: str(sign_in.pk)}
 
 
+@pytest.mark.default_database
 def test_sign_in_of_session__is_one_query_kept_on_the_request(
     robin: Any, request_: HttpRequest, rf: RequestFactory, django_assert_num_queries: Any
 ) -> None:
@@ -177,6 +178,7 @@ def test_find_sign_in__tells_what_is_left_of_the_pass(robin: Any, issue: Any) ->
     assert find_sign_in(begin(robin).pk).pass_is_usable_once is None  # type: ignore[union-attr]
 
 
+@pytest.mark.default_database
 def test_find_sign_in__takes_a_user_who_was_read_already(
     robin: Any, issue: Any, django_assert_num_queries: Any
 ) -> None:
@@ -375,6 +377,7 @@ def test_hold_sign_in__tells_whether_it_has_not_ended(robin: Any) -> None:
         assert [hold_sign_in(one) for one in (sign_in, ended, gone)] == [True, False, False]
 
 
+@pytest.mark.default_database
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="transactions come one after the other there")
 def test_hold_sign_in__lets_no_end_pass_by(robin: Any) -> None:

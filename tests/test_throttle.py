@@ -203,6 +203,7 @@ def test_take_back__after_a_sweep_counts_nothing_below_zero() -> None:
     assert counted() == 0
 
 
+@pytest.mark.default_database
 def test_count_attempt__costs_two_statements(django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(2):
         attempt(address="203.0.113.7")
@@ -236,6 +237,7 @@ def test_count_attempt__of_32_at_once_no_more_than_ten_pass_and_somebody_does() 
     assert counted() == passed  # who was refused left no trace
 
 
+@pytest.mark.default_database
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("act", ["count", "take back"])
 def test_throttle__a_deadlocks_victim_is_sent_again(act: str) -> None:
@@ -255,6 +257,7 @@ def test_throttle__a_deadlocks_victim_is_sent_again(act: str) -> None:
     assert counted() == (1 if made is None else 0)
 
 
+@pytest.mark.default_database
 @pytest.mark.django_db(transaction=True)
 def test_throttle__within_a_transaction_a_broken_statement_is_not_sent_again() -> None:
     """It is lost with what went before: whoever began the transaction begins it again."""

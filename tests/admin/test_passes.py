@@ -228,6 +228,7 @@ def test_issue__shows_the_passcode_and_the_address_once(browser: Client, robin: 
     assert robin.upn in page
 
 
+@pytest.mark.default_database
 def test_issue__the_passcode_is_stored_nowhere(
     browser: Client, robin: Any, policy_on: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

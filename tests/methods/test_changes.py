@@ -15,6 +15,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from django_otp_webauthn.models import WebAuthnCredential
 
 from tap_provider import signals
+from tap_provider.databases import where
 from tap_provider.exceptions import ChangeRefused, MethodNotFound, RegistrationNotAllowed
 from tap_provider.methods.changes import (
     LONGEST_NAME,
@@ -280,7 +281,7 @@ def told(django_capture_on_commit_callbacks: Any) -> Any:
         for signal in (signals.method_removed, signals.method_lost):
             signal.connect(receive, dispatch_uid="test")
         try:
-            with django_capture_on_commit_callbacks(execute=True):
+            with django_capture_on_commit_callbacks(execute=True, using=where()):
                 act()
         finally:
             for signal in (signals.method_removed, signals.method_lost):

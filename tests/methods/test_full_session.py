@@ -23,6 +23,7 @@ from rest_framework.request import Request
 
 from tap_provider import audit
 from tap_provider.backends import mark_proved
+from tap_provider.databases import where
 from tap_provider.exceptions import RegistrationNotAllowed, SignInRefused, TooManyAttempts
 from tap_provider.hooks import Hooks
 from tap_provider.methods.full_session import PENDING_KEY, sign_in
@@ -305,7 +306,7 @@ def test_record_login__is_told_to_observers_once(
     for signal, name in receivers:
         signal.connect(lambda name=name, **kwargs: heard.append(name), weak=False, dispatch_uid=name)
     try:
-        with django_capture_on_commit_callbacks(execute=True):
+        with django_capture_on_commit_callbacks(execute=True, using=where()):
             client.post(SIGN_IN, {"upn": known.upn, "password": PASSWORD})
     finally:
         for signal, name in receivers:
@@ -324,7 +325,7 @@ def test_record_login__again_by_the_same_user_renews_the_sign_in(
     heard: list[Any] = []
     sign_in_renewed.connect(lambda sign_in, **kwargs: heard.append(sign_in.pk), weak=False, dispatch_uid="heard")
     try:
-        with django_capture_on_commit_callbacks(execute=True):
+        with django_capture_on_commit_callbacks(execute=True, using=where()):
             client.post(SIGN_IN, {"upn": known.upn, "password": PASSWORD})
     finally:
         sign_in_renewed.disconnect(dispatch_uid="heard")
@@ -388,7 +389,7 @@ def test_record_logout__ends_the_sign_in(
     assert sign_in is not None
     sign_in_ended.connect(lambda sign_in, **kwargs: ended.append(sign_in.pk), weak=False, dispatch_uid="ended")
     try:
-        with django_capture_on_commit_callbacks(execute=True):
+        with django_capture_on_commit_callbacks(execute=True, using=where()):
             logout(request)
     finally:
         sign_in_ended.disconnect(dispatch_uid="ended")
@@ -812,6 +813,7 @@ def test_sign_in__asks_only_for_methods_that_one_has(known: Any, make_request: C
     assert SignIn.objects.get().methods == ["password"]
 
 
+@pytest.mark.default_database
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="transactions come one after the other there")
 def test_sign_in__lets_no_method_go_while_it_begins(known: Any, make_request: Callable[..., Any]) -> None:

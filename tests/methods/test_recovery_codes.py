@@ -22,6 +22,7 @@ from django.utils import timezone
 from django.views.debug import ExceptionReporter
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
+from tap_provider.databases import where
 from tap_provider.exceptions import RegistrationNotAllowed, TooManyAttempts
 from tap_provider.issue import revoke_pass
 from tap_provider.methods import recovery_codes
@@ -180,7 +181,7 @@ def test_make_codes__is_recorded_by_which_sign_in(known: Any, django_capture_on_
 
     method_registered.connect(listen)
     sign_in = strong_sign_in(known)
-    with django_capture_on_commit_callbacks(execute=True):
+    with django_capture_on_commit_callbacks(execute=True, using=where()):
         make_codes(sign_in=sign_in, now=NOW, address="192.0.2.7")
     method_registered.disconnect(listen)
     event = AuditEvent.objects.get(kind=AuditEvent.Kind.METHOD_REGISTERED)

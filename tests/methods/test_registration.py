@@ -13,6 +13,7 @@ from django.test import Client, RequestFactory
 from django.utils import timezone
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
+from tap_provider.databases import where
 from tap_provider.exceptions import MethodNotVerified, RegistrationNotAllowed
 from tap_provider.issue import revoke_pass
 from tap_provider.methods.kinds import Method, RegistrationPage
@@ -210,7 +211,7 @@ def test_record_registration__tells_by_which_sign_in_and_pass_it_came(
     kind, heard = TotpKind(), []
     method_registered.connect(lambda **payload: heard.append(payload), weak=False, dispatch_uid="heard")
     try:
-        with django_capture_on_commit_callbacks(execute=True):
+        with django_capture_on_commit_callbacks(execute=True, using=where()):
             method = Method(id="7", name="app")
             record_registration(sign_in=by_pass, kind=kind, method=method, now=NOW, address="192.0.2.7")
             assert heard == []  # not before the commit

@@ -590,6 +590,7 @@ def test_demand__of_one_text_as_scopes_is_refused() -> None:
         access_token_required(scopes="payments")
 
 
+@pytest.mark.default_database
 def test_cost__two_statements(full: Client, intranet: Party) -> None:
     token = intranet.tokens(full).access_token
     ask("any", token)

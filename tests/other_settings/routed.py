@@ -5,8 +5,10 @@ from copy import deepcopy
 from tests.settings import *  # noqa: F403
 from tests.settings import DATABASES, VAR_DIR
 
-DATABASES = {"default": deepcopy(DATABASES["default"]), "people": DATABASES["default"]}
-DATABASES["default"]["TEST"] = {"NAME": "test_tap_empty", "MIGRATE": False}
-if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    DATABASES["default"] |= {"NAME": str(VAR_DIR / "empty.sqlite3"), "TEST": {"NAME": str(VAR_DIR / "empty.sqlite3")}}
+EMPTY = deepcopy(DATABASES["default"])
+if EMPTY["ENGINE"] == "django.db.backends.sqlite3":
+    EMPTY |= {"NAME": str(VAR_DIR / "empty.sqlite3"), "TEST": {"NAME": str(VAR_DIR / "empty-tests.sqlite3")}}
+else:
+    EMPTY["TEST"] = {"NAME": "test_tap_empty"}
+DATABASES = {"default": EMPTY, "people": DATABASES["default"]}
 DATABASE_ROUTERS = ["tests.other_settings.routers.PeopleRouter"]
