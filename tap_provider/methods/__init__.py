@@ -6,6 +6,7 @@ proof           what a login proved, marked on the user by the code that checked
 registration    may this session register now, what is left to do, and the record of what was registered
 full_session    Django's `login()` observed and recorded, whoever calls it
 two_steps       password, then a second factor
+typed_names     under which user names the password is tried
 step_up         adding to a full session what a stronger level lacks
 own, changes    one's own methods; a name, removing, losing
 provenance      which sign-in a method came by, and what came by it

@@ -30,6 +30,7 @@ from .other_factors import has_other_factor
 from .password import USED_PASSWORD
 from .registration import has_second_factor
 from .registry import all_kinds
+from .typed_names import names_to_try
 
 if TYPE_CHECKING:
     from django.forms import Form
@@ -102,20 +103,25 @@ def _verify_password(request: HttpRequest, *, typed: str, password: Secret, now:
     named, name = _whom(typed, by_user_name_first=alone), clean_upn(typed) or typed[:256]
     attempt = count_attempt(purpose="password", upn=name, address=Client.of(request).address, now=now)
     at_account = _count_at_account(named, typed=name, now=now)
-    # A text that cannot be a name is tried as one that no user has, which costs the same and no database refuses. An
-    # account that was guessed at too often is tried as well, and refused whatever comes of it.
-    username = (clean_upn(typed) or NOBODY) if named is None or alone else named.get_username()
+    # An account that was guessed at too often is tried as well, and refused whatever comes of it.
+    names = (clean_upn(typed) or NOBODY,) if alone else names_to_try(typed, named)
     tried = Secret(get_random_string(32)) if alone and has_second_factor(named or _unsaved_user()) else password
-    try:
-        user = authenticate(request, username=username, password=tried.reveal())
-    except ValueError:  # a lone surrogate, which no hasher can encode
-        user = None
+    user = _authenticate(request, names, tried)
     if user is None or at_account is None or not _is_proof(user) or (alone and _has_unseen_factor(user, named)):
         record_refusal(request, named, reason="password", now=now)
         raise SignInRefused(_("That user name and password do not match."), code="password_not_accepted")
     take_back(attempt)
     take_back(at_account)
     return user
+
+
+@sensitive_variables()
+def _authenticate(request: HttpRequest, names: tuple[str, ...], password: Secret) -> Any | None:
+    try:
+        found = (authenticate(request, username=name, password=password.reveal()) for name in names)
+        return next((user for user in found if user is not None), None)
+    except ValueError:  # a lone surrogate, which no hasher can encode
+        return None
 
 
 def _unsaved_user() -> Any:
