@@ -9,7 +9,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.urls import path
 from django.utils.translation import gettext_lazy as _
 from django_otp_webauthn.backends import WebAuthnBackend
-from django_otp_webauthn.models import WebAuthnCredential
+from django_otp_webauthn.utils import get_credential_model
 
 from ..models import Level
 from ..registration_session import allow
@@ -60,7 +60,7 @@ class PasskeyKind(MethodKind):
         return is_mounted("otp_webauthn:credential-authentication-begin")
 
     def methods(self, user: Any) -> list[Method]:
-        credentials = WebAuthnCredential.objects.filter(user=user, confirmed=True).order_by("pk")
+        credentials = get_credential_model().objects.filter(user=user, confirmed=True).order_by("pk")
         return [
             Method(
                 id=str(credential.pk),
@@ -78,7 +78,7 @@ class PasskeyKind(MethodKind):
         return bool(self._find(user, method_id).delete()[0])
 
     def _find(self, user: Any, method_id: str) -> QuerySet[Any]:
-        rows: QuerySet[Any] = WebAuthnCredential.objects.filter(user=user, confirmed=True)
+        rows: QuerySet[Any] = get_credential_model().objects.filter(user=user, confirmed=True)
         return rows.filter(pk=method_id) if method_id.isdecimal() else rows.none()
 
     def used_by_backend(self, user: Any) -> UsedMethod | None:
@@ -86,7 +86,7 @@ class PasskeyKind(MethodKind):
         return None if credential is None else self.used_device(credential)
 
     def used_device(self, device: Any) -> UsedMethod | None:
-        if not isinstance(device, WebAuthnCredential):
+        if not isinstance(device, get_credential_model()):
             return None
         held = "swk" if device.backup_eligible else "hwk"  # a synchronised passkey is a software-secured key
         return UsedMethod(

@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class SwappedConfig(AppConfig):
+    name = "tests.sites.swapped"
+    label = "swapped"
