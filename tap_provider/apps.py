@@ -24,7 +24,6 @@ class TapProviderConfig(AppConfig):
 
     def ready(self) -> None:
         from django.conf import settings
-        from django.contrib.auth import get_user_model
         from django.contrib.auth.signals import user_logged_in, user_logged_out
         from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 
@@ -69,15 +68,15 @@ class TapProviderConfig(AppConfig):
             sign_in.end_before_deletion, sender="tap_provider.SignIn", dispatch_uid="tap_provider.end_before_deletion"
         )
         people.connect_to_users(pre_delete, sign_in.end_with_user)
-        groups = getattr(get_user_model(), "groups", None)
+        groups = people.groups_of_users()
         if groups is not None:
             m2m_changed.connect(
                 registration_session.end_with_membership,
-                sender=groups.through,
+                sender=groups.remote_field.through,
                 dispatch_uid="tap_provider.end_with_membership",
             )
-            people.connect_to_family(pre_delete, registration_session.hold_members, of=groups.rel.model)
-            people.connect_to_family(post_delete, registration_session.end_with_group, of=groups.rel.model)
+            people.connect_to_family(pre_delete, registration_session.hold_members, of=groups.remote_field.model)
+            people.connect_to_family(post_delete, registration_session.end_with_group, of=groups.remote_field.model)
         notices.connect()
         if django.VERSION >= (6, 0) and "default" in settings.TASKS:
             from . import tasks

@@ -17,6 +17,7 @@ from django.utils.module_loading import import_string
 from .conf import settings
 from .databases import PrimaryRouter, deciding_models, is_session, where
 from .hooks import Hooks
+from .people import groups_of_users
 from .upn import has_upn_index
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ E028 = "tap_provider.E028"  # users in another database than what refers to them
 E029 = "tap_provider.E029"  # what decides is read from a replica
 W030 = "tap_provider.W030"  # no index for the look-up of a UPN
 W031 = "tap_provider.W031"  # users without a UPN, or with one that several have
+W032 = "tap_provider.W032"  # a user model without permissions
+W033 = "tap_provider.W033"  # a user model without Django's groups
 
 READS = 20  # how often the routers are asked: some choose a replica at random
 
@@ -40,6 +43,7 @@ def register_all() -> None:
     """Register every check below; called once by `AppConfig.ready`."""
     register(Tags.security)(check_database_settings)
     register(Tags.security)(check_routers)
+    register(Tags.security)(check_user_model)
     register(Tags.database)(check_databases)
     register(Tags.database)(check_user_table)
 
@@ -86,6 +90,22 @@ def _is_read_elsewhere(model: type[Model]) -> bool:
 def _labels(models: list[type[Model]]) -> str:
     named = [model._meta.label for model in models]
     return ", ".join(named[:3]) + (f" and {len(named) - 3} more" if len(named) > 3 else "")
+
+
+def check_user_model(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Name what of ours a user model cannot do."""
+    users = get_user_model()
+    found: list[CheckMessage] = []
+    if not callable(getattr(users, "has_perm", None)):
+        message = f"{users._meta.label} has no permissions: no user of the site may issue a pass."
+        found.append(CheckWarning(message, hint="Add django.contrib.auth.models.PermissionsMixin to it.", id=W032))
+    if groups_of_users() is None:
+        message = (
+            f"{users._meta.label} has no groups of django.contrib.auth: the policy cannot target groups."
+        )
+        hint = "Include and exclude users, or silence the check."
+        found.append(CheckWarning(message, hint=hint, id=W033))
+    return found
 
 
 def check_databases(app_configs: Any, databases: Any = None, **kwargs: Any) -> list[CheckMessage]:

@@ -24,6 +24,7 @@ from .models import LONGEST_LIFETIME, AuditEvent, SignIn, TemporaryAccessPass
 from .moments import as_aware, as_stored
 from .passcode import generate_passcode, group_passcode, hash_passcode
 from .people import lock_people
+from .permissions import has_permission
 from .policy import ResolvedPolicy, resolve_policy
 from .sign_in import end_sign_ins
 from .standing import outranks, reach_of
@@ -153,7 +154,7 @@ def guard_issue(*, actor: Any | None, user: Any | None, policy: ResolvedPolicy) 
 
     Judges what the objects say: read them with `lock_people`.
     """
-    if actor is None or not actor.is_active or not actor.has_perm(ISSUE_PERMISSION):
+    if actor is None or not actor.is_active or not has_permission(actor, ISSUE_PERMISSION):
         raise IssueNotAllowed(_("You may not issue Temporary Access Passes."), code="missing_permission")
     if user is None:
         raise IssueNotAllowed(_("There is no such user."), code="no_such_user")
@@ -187,7 +188,7 @@ def _guard_upn(user: Any) -> None:
 
 def guard_revoke(*, actor: Any | None, user: Any | None) -> None:
     """Raise RevokeNotAllowed unless this person may revoke a pass of that user; as `guard_issue` does."""
-    if actor is None or not actor.is_active or not actor.has_perm(REVOKE_PERMISSION):
+    if actor is None or not actor.is_active or not has_permission(actor, REVOKE_PERMISSION):
         raise RevokeNotAllowed(_("You may not revoke Temporary Access Passes."), code="missing_permission")
     if user is None:
         raise RevokeNotAllowed(_("There is no such user."), code="no_such_user")

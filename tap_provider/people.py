@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.core.exceptions import FieldDoesNotExist
 from django.db.models.signals import class_prepared
 
 from .databases import users_connection
@@ -41,6 +43,19 @@ def lock_many(keys: Iterable[Any]) -> None:
     ordered = sorted(set(keys))
     for start in range(0, len(ordered), AT_ONCE):
         lock_people(*ordered[start : start + AT_ONCE])
+
+
+def groups_of_users() -> Any | None:
+    """Return the field of the user model that holds Django's groups; None where it has none, or groups of its own.
+
+    The policy targets `auth.Group`. A site's own groups have keys of their own, which must not be taken for those.
+    """
+    try:
+        field: Any = get_user_model()._meta.get_field("groups")
+    except FieldDoesNotExist:
+        return None
+    model = field.remote_field.model if field.many_to_many else None
+    return field if model is not None and model._meta.concrete_model is Group else None
 
 
 def connect_to_users(signal: ModelSignal, receiver: Callable[..., None]) -> None:

@@ -84,9 +84,15 @@ def _names_to_compare(user: Any, actor: Any) -> Iterator[str]:
         yield from {name for name, *_on in _guardian_permissions(user) - _guardian_permissions(actor)}
 
 
+def has_permission(user: Any, name: str) -> bool:
+    """Return whether a user has this permission; a user model without permissions (W032) grants none."""
+    has_perm = getattr(user, "has_perm", None)
+    return has_perm is not None and bool(has_perm(name))
+
+
 def _has(user: Any, name: str) -> bool:
     try:
-        return bool(user.has_perm(name))
+        return has_permission(user, name)
     except DatabaseError:
         raise
     except Exception:  # noqa: BLE001 a rule that was written for objects may fail without one

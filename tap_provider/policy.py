@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import get_user_model
-from django.core.exceptions import FieldDoesNotExist, ValidationError
+from django.core.exceptions import ValidationError
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils.translation import gettext_lazy as _
 
@@ -21,7 +21,8 @@ from .conflicts import retry_conflicts
 from .databases import atomic, users_connection
 from .exceptions import InvalidPolicy, NotAllowed
 from .models import AuditEvent, SignIn, Standing, TemporaryAccessPass, TemporaryAccessPassPolicy
-from .people import lock_people
+from .people import groups_of_users, lock_people
+from .permissions import has_permission
 from .sign_in import end_sign_ins, of_pass
 from .standing import standing_of
 
@@ -115,7 +116,7 @@ def change_policy(*, actor: Any, now: datetime, **changes: Any) -> TemporaryAcce
 
 def guard_change(*, actor: Any | None) -> None:
     """Raise NotAllowed unless this person may change the policy. None: they have no account any more."""
-    if actor is None or not actor.is_active or not actor.has_perm(CHANGE_PERMISSION):
+    if actor is None or not actor.is_active or not has_permission(actor, CHANGE_PERMISSION):
         raise NotAllowed(_("You may not change the Temporary Access Pass policy."), code="missing_permission")
 
 
@@ -215,23 +216,21 @@ def _with_targets(policies: QuerySet[TemporaryAccessPassPolicy]) -> QuerySet[Tem
 
 
 def _targets(name: str) -> QuerySet[Any]:
-    rows: QuerySet[Any] = getattr(TemporaryAccessPassPolicy, name).through._default_manager.all()
-    return rows.filter(**{"temporaryaccesspasspolicy_id": OuterRef("pk"), _user_column(): Parameter()})
+    targets: Any = getattr(TemporaryAccessPassPolicy, name)
+    rows: QuerySet[Any] = targets.through._default_manager.filter(temporaryaccesspasspolicy_id=OuterRef("pk"))
+    return rows.filter(**{targets.field.m2m_reverse_field_name(): Parameter()})
 
 
 def _group_targets(name: str) -> QuerySet[Any]:
     rows: QuerySet[Any] = getattr(TemporaryAccessPassPolicy, name).through._default_manager.all()
-    try:
-        groups_field: Any = get_user_model()._meta.get_field("groups")
-    except FieldDoesNotExist:  # a user model without groups: then no group ever matches
+    groups_field = groups_of_users()
+    if groups_field is None:  # then no group ever matches
         return rows.none()
     membership = groups_field.remote_field.through._default_manager
-    groups = membership.filter(**{_user_column(): Parameter()}).values("group_id")
-    return rows.filter(temporaryaccesspasspolicy_id=OuterRef("pk"), group_id__in=groups)
-
-
-def _user_column() -> str:
-    return f"{get_user_model()._meta.model_name}_id"
+    groups = membership.filter(**{groups_field.m2m_field_name(): Parameter()})
+    return rows.filter(
+        temporaryaccesspasspolicy_id=OuterRef("pk"), group_id__in=groups.values(groups_field.m2m_reverse_field_name())
+    )
 
 
 _POLICY = ComposedQuery(TemporaryAccessPassPolicy, _with_targets)

@@ -10,7 +10,7 @@ from typing import Any
 
 from .hooks import get_hooks
 from .models import Standing
-from .permissions import has_more_permissions
+from .permissions import has_more_permissions, has_permission
 
 PRIVILEGED_PERMISSION = "tap_provider.issue_privileged_pass"
 
@@ -24,7 +24,7 @@ def standing_of(user: Any) -> Standing:
 
 def reach_of(actor: Any) -> Standing:
     """Return up to which standing this administrator may issue. What a hook adds to their standing does not count."""
-    return Standing.SUPERUSER if actor.has_perm(PRIVILEGED_PERMISSION) else Standing.by_flags(actor)
+    return Standing.SUPERUSER if has_permission(actor, PRIVILEGED_PERMISSION) else Standing.by_flags(actor)
 
 
 def outranks(user: Any, actor: Any) -> bool:

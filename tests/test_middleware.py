@@ -25,7 +25,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from tap_provider.decorators import page, registration_session_allowed
 from tap_provider.issue import revoke_pass
-from tap_provider.models import AuditEvent, SignIn
+from tap_provider.models import AuditEvent, SignIn, TemporaryAccessPass
 from tap_provider.policy import change_policy
 from tap_provider.registration_session import allow
 from tap_provider.sign_in import SESSION_KEY, end_sign_ins
@@ -478,7 +478,7 @@ def test_sign_in__past_its_deadline_signs_out(full_client: Client) -> None:
 def test_registration_session__ends_on_the_next_request(
     holder_client: Client, robin: Any, admin: Any, issue: Any, url: str, reason: str
 ) -> None:
-    now, held, sign_in = timezone.now(), robin.temporary_access_pass, sign_in_of(holder_client)
+    now, held, sign_in = timezone.now(), TemporaryAccessPass.objects.get(user=robin), sign_in_of(holder_client)
     assert sees(holder_client, url) == robin.upn
     if reason == "deadline":
         SignIn.objects.filter(pk=sign_in.pk).update(deadline=now - MINUTE)
@@ -499,7 +499,7 @@ def test_registration_session__ends_where_facts_changed_without_a_verb(
     holder_client: Client, robin: Any, issue: Any, sign_in_with_pass: Any
 ) -> None:
     # Somebody deletes the row, or puts the user into an excluded group: no verb has ended the sign-in.
-    robin.temporary_access_pass.delete()
+    TemporaryAccessPass.objects.get(user=robin).delete()
     assert sees(holder_client, "/test/opted-in/") is None
     issued = issue(robin)
     again = Client()

@@ -9,7 +9,7 @@ from django.db import models
 class RegisteredMethod(models.Model):
     """When a method was registered and by which sign-in, whatever its kind stores. Method and sign-in may be gone."""
 
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="registered_methods")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     kind = models.CharField(max_length=50)
     method_id = models.CharField(max_length=100)
     registered_at = models.DateTimeField()
@@ -28,7 +28,7 @@ class RegisteredMethod(models.Model):
 class RecoveryCode(models.Model):
     """One of the codes that a user keeps for the day when their other methods are out of reach. Good once."""
 
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="recovery_codes")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     code_hash = models.CharField(max_length=255)
     created_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True)

@@ -35,7 +35,7 @@ class TemporaryAccessPass(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.OneToOneField(
-        settings.AUTH_USER_MODEL, verbose_name=_("user"), on_delete=models.CASCADE, related_name="temporary_access_pass"
+        settings.AUTH_USER_MODEL, verbose_name=_("user"), on_delete=models.CASCADE, related_name="+"
     )
     passcode_hash = models.CharField(max_length=256, editable=False)
     created_at = models.DateTimeField(_("created at"))

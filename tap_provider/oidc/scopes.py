@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib.auth import get_permission_codename
 from oauth2_provider.settings import oauth2_settings
 
+from ..permissions import has_permission
 from .models import may_host_registration
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def may_introspect_others(client: Any | None) -> bool:
         return False
     if client.registration_source != client.RegistrationSource.MANUAL:
         return False
-    return client.user_id is None or bool(client.user.has_perm(permission_to("add", type(client))))
+    return client.user_id is None or has_permission(client.user, permission_to("add", type(client)))
 
 
 def permission_to(action: str, model: Any) -> str:

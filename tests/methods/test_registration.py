@@ -27,7 +27,7 @@ from tap_provider.methods.registration import (
 )
 from tap_provider.methods.registry import find_kind
 from tap_provider.methods.totp import TotpForm, TotpKind
-from tap_provider.models import AuditEvent, Level, RecoveryCode, SignIn
+from tap_provider.models import AuditEvent, Level, RecoveryCode, SignIn, TemporaryAccessPass
 from tap_provider.policy import ResolvedPolicy, change_policy, resolve_policy
 from tap_provider.redeem import redeem_pass
 from tap_provider.sign_in import Client as WhereFrom
@@ -150,7 +150,7 @@ def test_guard_registration__having_lost_a_strong_method_does_not_stop_a_registr
 def test_guard_registration__not_after_the_pass_was_revoked(
     by_pass: SignIn, admin: Any, robin: Any, policy: ResolvedPolicy
 ) -> None:
-    revoke_pass(actor=admin, temporary_access_pass=robin.temporary_access_pass, now=NOW)
+    revoke_pass(actor=admin, temporary_access_pass=TemporaryAccessPass.objects.get(user=robin), now=NOW)
     assert code(find_sign_in(by_pass.pk), policy) == "not_signed_in"
 
 
@@ -307,7 +307,7 @@ def test_security_info__offers_to_register_after_a_fresh_strong_sign_in(passkey_
 
 
 def test_security_info__offers_nothing_ten_minutes_later(passkey_client: Client, robin: Any) -> None:
-    robin.sign_ins.update(authenticated_at=timezone.now() - 10 * MINUTE - SECOND)
+    SignIn.objects.filter(user=robin).update(authenticated_at=timezone.now() - 10 * MINUTE - SECOND)
     response = passkey_client.get("/account/security-info/")
     assert response.context["refusal"].code == "not_fresh"
     passkey_client.post("/account/security-info/add/totp/", {"begin": "1"})

@@ -23,7 +23,7 @@ from tap_provider.backends import mark_proved
 from tap_provider.hooks import Hooks
 from tap_provider.issue import revoke_pass
 from tap_provider.methods.totp import PENDING_KEY, PENDING_NAME, TotpForm, TotpKind
-from tap_provider.models import AuditEvent, SignIn
+from tap_provider.models import AuditEvent, SignIn, TemporaryAccessPass
 from tap_provider.policy import change_policy
 from tap_provider.secret import Secret
 from tap_provider.sign_in import SESSION_KEY
@@ -95,7 +95,7 @@ def test_register__the_right_code_makes_it_count(holder_client: Client, pending:
     assert [method.id for method in TotpKind().methods(robin)] == [str(pending.pk)]
     event = AuditEvent.objects.get(kind=AuditEvent.Kind.METHOD_REGISTERED)
     assert event.detail == {"method_kind": "totp", "method_id": str(pending.pk)}
-    assert event.pass_id == robin.temporary_access_pass.pk
+    assert event.pass_id == TemporaryAccessPass.objects.get(user=robin).pk
     assert "Authenticator app" in holder_client.get(response["Location"]).content.decode()
 
 
@@ -216,7 +216,7 @@ def test_register__not_after_the_session_has_ended(
 ) -> None:
     code = code_of(pending)
     if why == "revoked":
-        revoke_pass(actor=admin, temporary_access_pass=robin.temporary_access_pass, now=timezone.now())
+        revoke_pass(actor=admin, temporary_access_pass=TemporaryAccessPass.objects.get(user=robin), now=timezone.now())
     else:
         SignIn.objects.filter(user=robin).update(deadline=timezone.now() - MINUTE)
     assert holder_client.post(ADD, {"code": code})["Location"].startswith("/account/sign-in/")
@@ -228,7 +228,7 @@ def test_register__not_after_the_session_has_ended(
 def test_register__a_full_session_that_has_grown_stale_meanwhile_is_refused(passkey_client: Client, robin: Any) -> None:
     passkey_client.post(ADD, {"begin": "1"})
     device = TOTPDevice.objects.get(user=robin)
-    robin.sign_ins.update(authenticated_at=timezone.now() - 11 * MINUTE)
+    SignIn.objects.filter(user=robin).update(authenticated_at=timezone.now() - 11 * MINUTE)
     confirm = "/account/sign-in/step-up/?level=phishing_resistant&next=%2Faccount%2Fsecurity-info%2F"
     assert passkey_client.post(ADD, {"code": code_of(device)})["Location"] == confirm
     device.refresh_from_db()

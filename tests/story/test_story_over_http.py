@@ -23,6 +23,7 @@ from django.db import connection
 from django.utils import timezone
 from django_otp.oath import totp
 
+from tap_provider.models import SignIn
 from tests.oidc.conftest import (
     MULTI_FACTOR_ACR,
     PASSWORD,
@@ -219,7 +220,7 @@ def test_story__from_policy_to_id_token(
 
     # 3. The user signs in with it, and is told until when and for what.
     security_info = use_pass(holder, sign_in_url, robin.upn.upper(), passcode.lower().replace("-", " "))
-    sign_in = robin.sign_ins.get()
+    sign_in = SignIn.objects.get(user=robin)
     assert "to register sign-in methods" in security_info.text
     assert sign_in.deadline.isoformat()[:16] in security_info.text
     assert where_kept(secrets) == []

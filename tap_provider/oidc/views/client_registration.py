@@ -20,6 +20,7 @@ from oauth2_provider.settings import oauth2_settings
 from oauth2_provider.views import DynamicClientRegistrationManagementView as ToolkitManagementView
 from oauth2_provider.views import DynamicClientRegistrationView as ToolkitRegistrationView
 
+from ...permissions import has_permission
 from ..client_display import is_name_of_another
 from ..contexts import digest_of
 from ..models import RelyingParty
@@ -81,7 +82,7 @@ def _refused_person(request: HttpRequest) -> HttpResponse | None:
 def _refused_user(user: Any) -> HttpResponse | None:
     if IsAuthenticatedDCRPermission not in oauth2_settings.DCR_REGISTRATION_PERMISSION_CLASSES:
         return None  # the site has decided otherwise
-    if user.has_perm(permission_to("add", get_application_model())):
+    if has_permission(user, permission_to("add", get_application_model())):
         return None
     told = {"error": "access_denied", "error_description": "The user may not register clients."}
     return JsonResponse(told, status=403)

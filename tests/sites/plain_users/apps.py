@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class PlainUsersConfig(AppConfig):
+    name = "tests.sites.plain_users"
+    label = "plain_users"
