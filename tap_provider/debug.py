@@ -81,6 +81,8 @@ class ExceptionReporterFilter(SafeExceptionReporterFilter):
 def _shown(name: str, value: Any) -> Any:
     if isinstance(value, Secret):
         return value
+    if isinstance(value, UnicodeError):
+        return _Shown(type(value).__name__)  # its repr holds the whole text
     try:
         cleansed = scrub(value, name=name)
         # Of an object its repr is what the report shows: a request's has the address with its query.
@@ -117,6 +119,8 @@ class ExceptionReporter(DjangoExceptionReporter):
         for name in ("exception_value", "exception_notes"):
             if data.get(name):
                 data[name] = scrub_text(str(data[name]))
+        if data.get("unicode_hint"):
+            data["unicode_hint"] = MASK  # part of the text that could not be encoded or decoded
         for frame in data.get("frames", []):
             if frame.get("exc_cause") is not None:
                 frame["exc_cause"] = scrub_text(str(frame["exc_cause"])) or type(frame["exc_cause"]).__name__

@@ -14,6 +14,7 @@ from django.db import OperationalError, connection
 from django.test import Client, RequestFactory
 
 from tap_provider.debug import AdminEmailHandler, ExceptionReporter, ExceptionReporterFilter, ScrubbingFilter
+from tap_provider.secret import MASK
 
 from .conftest import ADMINS
 from .test_mail import use_backend
@@ -180,6 +181,26 @@ def test_report__says_so_where_a_variable_cannot_be_shown() -> None:
             raise RuntimeError
 
     assert "Error in formatting" in variables_of(thing=Broken())["thing"]
+
+
+def test_report__shows_no_text_that_could_not_be_decoded() -> None:
+    text = f"{SECRET}\xff{SECRET}".encode("latin-1")
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        data = ExceptionReporter(None, *sys.exc_info()).get_traceback_data()
+    assert data["unicode_hint"] == MASK
+
+
+def test_report__shows_a_unicode_error_by_its_type() -> None:
+    class OwnError(UnicodeDecodeError):
+        pass
+
+    error = UnicodeDecodeError("utf-8", SECRET.encode(), 0, 1, "invalid")
+    shown = variables_of(error=error, own=OwnError(*error.args), errors=[error])
+    assert shown["error"] == "UnicodeDecodeError"
+    assert shown["own"] == "OwnError"
+    assert SECRET not in shown["errors"]
 
 
 def test_filter__masks_settings_as_django_does(settings: Any) -> None:
