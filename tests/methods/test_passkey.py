@@ -337,7 +337,43 @@ def test_sign_in__a_replayed_answer_is_refused(client: Client, passkey: SoftAuth
 def test_sign_in__a_cloned_authenticator_is_refused(client: Client, passkey: SoftAuthenticator) -> None:
     assert sign_in_with_passkey(client, passkey).status_code == 200
     passkey.signatures = 0  # the clone does not know how often the other one has signed
-    assert sign_in_with_passkey(Client(), passkey).status_code == 422
+    refused = sign_in_with_passkey(Client(), passkey)
+    assert refused.status_code == 422
+    assert refused.json()["code"] == "counter_went_back"
+    event = AuditEvent.objects.get(kind=AuditEvent.Kind.SIGN_IN_REFUSED)
+    assert (event.user_name, event.detail) == ("robin@example.test", {"reason": "passkey_counter"})
+    passkey.signatures = 1  # and the one whose counter goes on signs in
+    assert sign_in_with_passkey(Client(), passkey).status_code == 200
+
+
+def test_sign_in__a_cloned_authenticator_is_told_so_in_the_readers_language(passkey: SoftAuthenticator) -> None:
+    sign_in_with_passkey(Client(), passkey)
+    passkey.signatures = 0
+    refused = sign_in_with_passkey(Client(headers={"accept-language": "de"}), passkey)
+    assert "eine Kopie" in refused.json()["detail"]
+
+
+def test_sign_in__a_synchronised_passkey_has_a_counter_on_each_device(holder_client: Client, robin: Any) -> None:
+    """One that goes back is no sign of a copy: copies are what synchronisation makes (WebAuthn §6.1.1)."""
+    authenticator = SoftAuthenticator(synchronised=True)
+    assert register_passkey(holder_client, authenticator).status_code == 200
+    for signatures in (41, 6, 6, 7, 0):
+        authenticator.signatures = signatures
+        assert sign_in_with_passkey(Client(), authenticator).status_code == 200
+    assert not AuditEvent.objects.filter(kind=AuditEvent.Kind.SIGN_IN_REFUSED).exists()
+
+
+def test_sign_in__a_counter_that_goes_back_hides_no_wrong_signature(
+    holder_client: Client, passkey: SoftAuthenticator, client: Client
+) -> None:
+    sign_in_with_passkey(Client(), passkey)
+    stranger = SoftAuthenticator()
+    stranger.credential_id, stranger.user_handle, stranger.signatures = passkey.credential_id, passkey.user_handle, 0
+    refused = sign_in_with_passkey(client, stranger)
+    assert refused.status_code == 422
+    assert refused.json()["code"] != "counter_went_back"
+    assert not AuditEvent.objects.filter(kind=AuditEvent.Kind.SIGN_IN_REFUSED).exists()
+    assert sign_in_with_passkey(Client(), passkey).status_code == 200
 
 
 def test_sign_in__with_an_unknown_passkey_is_refused(client: Client, passkey: SoftAuthenticator) -> None:
