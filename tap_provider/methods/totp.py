@@ -50,6 +50,9 @@ LOCKED = _(
     "method, or ask your administrator for a Temporary Access Pass."
 )
 LOCKED_SHORTLY = _("After a wrong code the app has to wait: try a new code in %(seconds)d seconds.")
+BEGUN_ANEW = _(
+    "You have begun again in another window, so that code belongs to another key. Scan the code that is shown here now."
+)
 LONG = 60  # seconds
 LONGEST_LABEL = 60
 
@@ -144,12 +147,15 @@ class TotpKind(MethodKind):
             return None
         key = Secret(b32encode(device.bin_key).decode().rstrip("="))
         app_url = _app_url(device, key, request)
-        context = {"qr_code": _qr_code(app_url), "app_url": app_url, "key": Secret(" ".join(wrap(key.reveal(), 4)))}
+        shown = Secret(" ".join(wrap(key.reveal(), 4)))
+        context = {"qr_code": _qr_code(app_url), "app_url": app_url, "key": shown, "device": str(device.pk)}
         return RegistrationPage("tap_provider/methods/totp_register.html", FirstCodeForm(data), context)
 
     def complete_registration(
         self, request: HttpRequest, user: Any, page: RegistrationPage, *, now: datetime
     ) -> Method:
+        if page.form.data.get("device", page.context["device"]) != page.context["device"]:
+            raise MethodNotVerified(BEGUN_ANEW)
         with atomic():
             devices = TOTPDevice.objects.select_for_update().filter(user=user, confirmed=False)
             device = devices.filter(pk=request.session.get(PENDING_KEY)).first()

@@ -58,6 +58,7 @@ NOTICES = {
     "sign_in_gone",
     "signed_out_everywhere",
     "pass_deleted",
+    "registration_over",
 }
 
 
@@ -123,7 +124,8 @@ def register_method(request: HttpRequest, slug: str) -> HttpResponse:
 def _registration_under_way(request: HttpRequest, kind: MethodKind, current: SignIn, *, now: datetime) -> HttpResponse:
     shown = kind.registration_page(request, request.user, Posted(request.POST) if request.method == "POST" else None)
     if shown is None:
-        return lead_to("security_info", request)
+        query = {"notice": "registration_over"} if request.method == "POST" else {}
+        return lead_to("security_info", request, **query)
     if request.method == "POST":
         try:
             complete_registration(request, sign_in=current, kind=kind, page=shown, now=now)

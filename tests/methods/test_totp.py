@@ -171,9 +171,47 @@ def test_register__another_users_pending_device_is_not_confirmable(
     session[PENDING_KEY] = quinns.pk
     session.save()
     assert holder_client.get(ADD)["Location"] == "/account/security-info/"
-    assert holder_client.post(ADD, {"code": code_of(quinns)})["Location"] == "/account/security-info/"
+    refused = holder_client.post(ADD, {"code": code_of(quinns)})
+    assert refused["Location"] == "/account/security-info/?notice=registration_over"
     quinns.refresh_from_db()
     assert not quinns.confirmed
+
+
+def shown_device(page: Any) -> str:
+    found = re.search(r'<input type="hidden" name="device" value="(\d+)">', page.content.decode())
+    assert found is not None
+    return found[1]
+
+
+def test_register__a_code_of_a_key_that_another_window_has_replaced_is_explained(
+    holder_client: Client, pending: TOTPDevice, robin: Any
+) -> None:
+    first = {"code": code_of(pending), "device": shown_device(holder_client.get(ADD))}
+    holder_client.post(ADD, {"begin": "1"})  # in the second window
+
+    refused = holder_client.post(ADD, first)
+
+    assert "You have begun again in another window" in refused.content.decode()
+    second = TOTPDevice.objects.get(user=robin)
+    assert shown_device(refused) == str(second.pk) != first["device"]
+    added = holder_client.post(ADD, {"code": code_of(second), "device": shown_device(refused)})
+    assert added["Location"] == "/account/security-info/?registered=totp"
+    late = holder_client.post(ADD, first)
+    assert "That registration is over" in holder_client.get(late["Location"]).content.decode()
+
+
+def test_register__another_browser_has_a_key_of_its_own(
+    holder_client: Client, pending: TOTPDevice, robin: Any, issue: Any, sign_in_with_pass: Any
+) -> None:
+    """And what an administrator has prepared is left alone."""
+    prepared = TOTPDevice.objects.create(user=robin, name="prepared", confirmed=False)
+    other = Client()
+    sign_in_with_pass(robin.upn, issue(robin, is_usable_once=False).passcode.reveal(), other)
+    other.post(ADD, {"begin": "1"})
+    device = TOTPDevice.objects.exclude(pk__in=[pending.pk, prepared.pk]).get(user=robin)
+    added = other.post(ADD, {"code": code_of(device), "device": str(device.pk)})
+    assert added["Location"] == "/account/security-info/?registered=totp"
+    assert set(TOTPDevice.objects.filter(user=robin, confirmed=False)) == {pending, prepared}
 
 
 def test_register__only_the_session_that_began_may_complete(
@@ -181,7 +219,7 @@ def test_register__only_the_session_that_began_may_complete(
 ) -> None:
     other = Client()
     sign_in_with_pass(robin.upn, issue(robin).passcode.reveal(), other)
-    assert other.post(ADD, {"code": code_of(pending)})["Location"] == "/account/security-info/"
+    assert other.post(ADD, {"code": code_of(pending)})["Location"] == "/account/security-info/?notice=registration_over"
     pending.refresh_from_db()
     assert not pending.confirmed
 
