@@ -36,6 +36,7 @@ class TapProviderConfig(AppConfig):
             people,
             registration_session,
             report_checks,
+            retention,
             sign_in,
             throttle,
         )
@@ -45,6 +46,8 @@ class TapProviderConfig(AppConfig):
             "attempt counters": throttle.sweep,
             "session keys": sign_in.delete_left_sessions,
             "unfinished registrations": registry.sweep_registrations,
+            "ended sign-ins": retention.sweep_sign_ins,
+            "audit events": retention.sweep_audit_events,
         }
         checks.register_all()
         database_checks.register_all()

@@ -208,6 +208,8 @@ def _misshapen_settings() -> Iterator[CheckMessage]:
     acr_values = getattr(django_settings, f"{PREFIX}ACR_VALUES", {})
     if not isinstance(acr_values, dict) or not set(acr_values) <= set(Level.values):
         yield Error(f"{PREFIX}ACR_VALUES maps {', '.join(Level.values)} to acr values.", id=E010)
+    if not _is_retention(getattr(django_settings, f"{PREFIX}RETENTION_DAYS", {})):
+        yield Error(f"{PREFIX}RETENTION_DAYS maps 'sign_ins' and 'audit_events' to days, 1 or more, or None.", id=E010)
     proxies = getattr(django_settings, f"{PREFIX}TRUSTED_PROXIES", 0)
     if isinstance(proxies, bool) or not isinstance(proxies, int) or proxies < 0:
         yield Error(f"{PREFIX}TRUSTED_PROXIES is a number of proxies, 0 or more.", id=E010)
@@ -221,6 +223,14 @@ def _misshapen_settings() -> Iterator[CheckMessage]:
         yield Error(f"{PREFIX}REFRESH_TOKENS is 'offline_access' or 'always'.", id=E010)
     if not _is_base_url(getattr(django_settings, f"{PREFIX}BASE_URL", "")):
         yield Error(f"{PREFIX}BASE_URL is an address such as 'https://login.example.com'.", id=E010)
+
+
+def _is_retention(told: Any) -> bool:
+    return (
+        isinstance(told, dict)
+        and set(told) <= set(DEFAULTS["RETENTION_DAYS"])
+        and all(days is None or (type(days) is int and days > 0) for days in told.values())
+    )
 
 
 def _is_base_url(told: Any) -> bool:

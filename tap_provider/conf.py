@@ -35,6 +35,7 @@ DEFAULTS: dict[str, Any] = {
     "BACKCHANNEL_NETWORKS": (),
     "REFRESH_TOKENS": "offline_access",
     "BASE_URL": "",
+    "RETENTION_DAYS": {"sign_ins": None, "audit_events": None},
 }
 
 
@@ -126,6 +127,14 @@ class Settings:
         `Host` is the client's invention.
         """
         return str(self._read("BASE_URL")).rstrip("/")
+
+    @property
+    def retention_days(self) -> Mapping[str, int | None]:
+        """`TAP_PROVIDER_RETENTION_DAYS`: after how many days `manage.py tap sweep` deletes ended sign-ins and events.
+
+        Keys `sign_ins` and `audit_events`; None, the default, keeps them for good.
+        """
+        return {**DEFAULTS["RETENTION_DAYS"], **self._read("RETENTION_DAYS")}
 
 
 settings = Settings()

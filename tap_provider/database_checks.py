@@ -100,9 +100,7 @@ def check_user_model(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         message = f"{users._meta.label} has no permissions: no user of the site may issue a pass."
         found.append(CheckWarning(message, hint="Add django.contrib.auth.models.PermissionsMixin to it.", id=W032))
     if groups_of_users() is None:
-        message = (
-            f"{users._meta.label} has no groups of django.contrib.auth: the policy cannot target groups."
-        )
+        message = f"{users._meta.label} has no groups of django.contrib.auth: the policy cannot target groups."
         hint = "Include and exclude users, or silence the check."
         found.append(CheckWarning(message, hint=hint, id=W033))
     return found

@@ -63,6 +63,7 @@ def test_settings__defaults() -> None:
         ("PASS_AMR", ["tap"], "pass_amr", ("tap",)),
         ("BACKCHANNEL_NETWORKS", ["10.0.0.0/8"], "backchannel_networks", (ip_network("10.0.0.0/8"),)),
         ("REFRESH_TOKENS", "always", "refresh_tokens", "always"),
+        ("RETENTION_DAYS", {"sign_ins": 9}, "retention_days", {"sign_ins": 9, "audit_events": None}),
     ],
 )
 def test_settings__are_read_live(name: str, value: Any, read: str, told: Any) -> None:

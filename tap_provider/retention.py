@@ -1,0 +1,69 @@
+"""What `manage.py tap sweep` deletes after the time that the site has set: ended sign-ins, and audit events.
+
+What decides anything stays: by which sign-in a method was registered, which a loss of that method follows, and events
+that are asked for before a session from before the installation is adopted. So does the record of registered methods
+(NIST SP 800-63B-4 §4.1).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Exists, OuterRef, Q
+
+from .conf import settings
+from .models import AuditEvent, RegisteredMethod, SignIn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django.db.models import QuerySet
+
+KEPT_EVENTS = (
+    AuditEvent.Kind.METHOD_LOST,
+    AuditEvent.Kind.METHOD_REGISTERED,
+    AuditEvent.Kind.SIGNED_OUT_EVERYWHERE,
+    AuditEvent.Kind.USER_DEACTIVATED,
+)
+AT_ONCE = 500  # rows in one statement, so that no table is locked for long
+
+
+def sweep_sign_ins(*, now: datetime) -> int:
+    """Delete sign-ins that ended longer ago than `TAP_PROVIDER_RETENTION_DAYS` says; return how many.
+
+    Those by which a method was registered stay, without address and user agent.
+    """
+    before = _before("sign_ins", now=now)
+    if before is None:
+        return 0
+    old = SignIn.objects.filter(ended_at__lt=before)
+    registered = Exists(RegisteredMethod.objects.filter(sign_in_id=OuterRef("pk")))
+    deleted = _delete(old.filter(~registered))
+    telling = old.filter(registered).filter(Q(address__isnull=False) | ~Q(user_agent=""))
+    return deleted + telling.update(address=None, user_agent="")
+
+
+def sweep_audit_events(*, now: datetime) -> int:
+    """Delete audit events that are older than `TAP_PROVIDER_RETENTION_DAYS` says; return how many."""
+    before = _before("audit_events", now=now)
+    if before is None:
+        return 0
+    # By the base manager: of the other one events cannot be deleted.
+    return _delete(AuditEvent._base_manager.filter(at__lt=before).exclude(kind__in=KEPT_EVENTS))
+
+
+def _before(rows: str, *, now: datetime) -> datetime | None:
+    days = settings.retention_days[rows]
+    return None if days is None else now - timedelta(days=days)
+
+
+def _delete(rows: QuerySet[Any]) -> int:
+    keys = list(rows.values_list("pk", flat=True))
+    for part in _parts(keys):
+        rows.model._base_manager.filter(pk__in=part).delete()
+    return len(keys)
+
+
+def _parts(keys: list[Any]) -> Iterable[list[Any]]:
+    return (keys[start : start + AT_ONCE] for start in range(0, len(keys), AT_ONCE))
