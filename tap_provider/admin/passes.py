@@ -96,7 +96,7 @@ class TemporaryAccessPassAdmin(admin.ModelAdmin):
                 form.add_error("upn", str(refusal.message))
             else:
                 if user is not None:
-                    return HttpResponseRedirect(_url("issue", user))
+                    return HttpResponseRedirect(self._url("issue", user))
                 form.add_error("upn", _("There is no such user."))
         return self._render(request, "find_user.html", title=_("Issue a Temporary Access Pass"), form=form)
 
@@ -105,7 +105,7 @@ class TemporaryAccessPassAdmin(admin.ModelAdmin):
         held = self.get_object(request, unquote(object_id))
         if held is None:
             raise Http404
-        return HttpResponseRedirect(_url("revoke", held.user))
+        return HttpResponseRedirect(self._url("revoke", held.user))
 
     def methods_view(self, request: HttpRequest, user_id: str) -> HttpResponse:
         """List what a user can sign in with, their pass and their open sign-ins."""
@@ -175,10 +175,14 @@ class TemporaryAccessPassAdmin(admin.ModelAdmin):
             else:
                 self.log_deletions(request, [held])  # type: ignore[arg-type]  # it only iterates
                 messages.success(request, _("The Temporary Access Pass was revoked, and what it had opened has ended."))
-            return HttpResponseRedirect(_url("", user))
+            return HttpResponseRedirect(self._url("", user))
         return self._render(
             request, "revoke_pass.html", title=_("Revoke Temporary Access Pass"), user_shown=user, held=held
         )
+
+    def _url(self, name: str, user: Any) -> str:
+        view = f"admin:{NAME}_{name}" if name else f"admin:{NAME}"
+        return reverse(view, args=[quote(user.pk)], current_app=self.admin_site.name)
 
     def _render_passcode(self, request: HttpRequest, user: Any, issued: IssuedPass) -> HttpResponse:
         response = self._render(
@@ -195,6 +199,7 @@ class TemporaryAccessPassAdmin(admin.ModelAdmin):
         return response.render()
 
     def _render(self, request: HttpRequest, template_name: str, *, title: Any, **context: Any) -> TemplateResponse:
+        request.current_app = self.admin_site.name  # a site may have several
         # Those that a page has not are named all the same: django-admin's templates and ours ask for them.
         common = {"title": title, "subtitle": None, "content": "", "opts": self.opts, "media": self.media}
         absent = {"user_shown": None, "upn": ""}
@@ -229,7 +234,3 @@ def _find(user_id: str) -> Any:
         return get_object_or_404(user_model, pk=user_model._meta.pk.to_python(unquote(user_id)))
     except (ValidationError, ValueError) as error:
         raise Http404 from error
-
-
-def _url(name: str, user: Any) -> str:
-    return reverse(f"admin:{NAME}_{name}" if name else f"admin:{NAME}", args=[quote(user.pk)])

@@ -79,7 +79,9 @@ class PolicyAdmin(admin.ModelAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """There is one policy: go to it."""
-        return HttpResponseRedirect(reverse(CHANGE_URL, args=[TemporaryAccessPassPolicy.ONLY_ID]))
+        return HttpResponseRedirect(
+            reverse(CHANGE_URL, args=[TemporaryAccessPassPolicy.ONLY_ID], current_app=self.admin_site.name)
+        )
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
         """Show the defaults where nobody has saved the policy yet."""

@@ -43,18 +43,18 @@ class RelyingPartyAdmin(admin.ModelAdmin):
         except IntegrityError:
             message = _("Another administrator has just stored what this client may. This is how it is now.")
             self.message_user(request, message, messages.WARNING)
-            return HttpResponseRedirect(
-                reverse("admin:tap_provider_oidc_of_client", args=[request.POST.get("client_id", "")])
-            )
+            return HttpResponseRedirect(self._url("of_client", request.POST.get("client_id", "")))
         return response
 
     def of_client_view(self, request: HttpRequest, client_id: str) -> HttpResponse:
         """Lead from an application to its row, or to a new one."""
         row = RelyingParty.objects.filter(client_id=client_id).first()
         if row is not None:
-            return HttpResponseRedirect(reverse("admin:tap_provider_oidc_relyingparty_change", args=[row.pk]))
-        add = reverse("admin:tap_provider_oidc_relyingparty_add")
-        return HttpResponseRedirect(f"{add}?{urlencode({'client_id': client_id})}")
+            return HttpResponseRedirect(self._url("relyingparty_change", row.pk))
+        return HttpResponseRedirect(f"{self._url('relyingparty_add')}?{urlencode({'client_id': client_id})}")
+
+    def _url(self, name: str, *args: Any) -> str:
+        return reverse(f"admin:tap_provider_oidc_{name}", args=args, current_app=self.admin_site.name)
 
 
 @admin.register(LogoutDelivery)

@@ -11,6 +11,7 @@ from urllib.parse import unquote as percent_unquote
 from uuid import UUID
 
 import pytest
+from django.contrib.admin import site
 from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.admin.utils import unquote
 from django.contrib.sessions.models import Session
@@ -22,7 +23,6 @@ from django.utils import timezone
 from django.views.debug import ExceptionReporter
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from tap_provider.admin import passes
 from tap_provider.handle import handle_of
 from tap_provider.hooks import Hooks
 from tap_provider.models import AuditEvent, SignIn, TemporaryAccessPass
@@ -560,7 +560,7 @@ def test_pages__a_nonsense_user_is_not_found(browser: Client, policy_on: Any, us
 @pytest.mark.parametrize("name", ["", "add", "issue", "revoke"])
 def test_pages__an_address_names_the_user_it_was_made_for(key: Any, name: str) -> None:
     # User models have keys of many kinds; `_5F` is how the admin writes `_` in an address.
-    address = passes._url(name, SimpleNamespace(pk=key))
+    address = site._registry[TemporaryAccessPass]._url(name, SimpleNamespace(pk=key))
     match = resolve(percent_unquote(address))
     assert match.view_name == f"{NAME}_{name}" if name else NAME
     assert unquote(match.kwargs["user_id"]) == str(key)

@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from tap_provider.issue import revoke_pass
-from tap_provider.models import AuditEvent, SignIn
+from tap_provider.models import AuditEvent, SignIn, TemporaryAccessPass
 
 SIGN_INS = "/admin/tap_provider/signin/"
 EVENTS = "/admin/tap_provider/auditevent/"
@@ -29,7 +29,7 @@ def history(holder_client: Client, admin: Any, robin: Any, client: Client) -> No
     """Some of each: a pass issued, refused, redeemed and revoked, sign-ins open and ended."""
     client.post("/account/sign-in/pass/", {"upn": robin.upn, "passcode": "ABCD-EFGH"})
     client.post("/account/sign-in/", {"upn": "nobody@example.test", "password": "wrong"})
-    revoke_pass(actor=admin, temporary_access_pass=robin.temporary_access_pass, now=timezone.now())
+    revoke_pass(actor=admin, temporary_access_pass=TemporaryAccessPass.objects.get(user=robin), now=timezone.now())
 
 
 @pytest.fixture(params=["sign-in", "audit event"])

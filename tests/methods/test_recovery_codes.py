@@ -40,7 +40,7 @@ from tap_provider.methods.recovery_codes import (
 )
 from tap_provider.methods.step_up import second_factors
 from tap_provider.methods.two_steps import second_factor_kinds
-from tap_provider.models import AuditEvent, Level, RecoveryCode, RegisteredMethod, SignIn
+from tap_provider.models import AuditEvent, Level, RecoveryCode, RegisteredMethod, SignIn, TemporaryAccessPass
 from tap_provider.passcode import ALPHABET, hash_alike
 from tap_provider.policy import change_policy
 from tap_provider.secret import Secret
@@ -656,7 +656,7 @@ def test_page__a_stranger_is_sent_to_sign_in(client: Client, db: None) -> None:
 
 
 def test_page__after_the_session_has_ended_says_so(holder: Client, known: Any, admin: Any) -> None:
-    revoke_pass(actor=admin, temporary_access_pass=known.temporary_access_pass, now=timezone.now())
+    revoke_pass(actor=admin, temporary_access_pass=TemporaryAccessPass.objects.get(user=known), now=timezone.now())
     assert "notice=ended" in holder.post(MAKE)["Location"]
     assert not RecoveryCode.objects.exists()
 
