@@ -177,13 +177,16 @@ def _guard_upn(user: Any) -> None:
     if clean_upn(upn) is None:
         message = _("This user has no user principal name to sign in with.")
         raise IssueNotAllowed(message, code="no_upn")
+    shared = _("Another user has the same user principal name, in other letters perhaps. Change one of the two.")
     try:
         found = find_user(upn)
-    except AmbiguousUpn:
-        found = None
-    if found is None or found.pk != user.pk:
-        message = _("Another user has the same user principal name, in other letters perhaps. Change one of the two.")
-        raise IssueNotAllowed(message, code="ambiguous_upn")
+    except AmbiguousUpn as error:
+        raise IssueNotAllowed(shared, code="ambiguous_upn") from error
+    if found is None:
+        message = _("The user principal name of this user has unusual characters, so that nothing finds it. Change it.")
+        raise IssueNotAllowed(message, code="unusual_upn")
+    if found.pk != user.pk:
+        raise IssueNotAllowed(shared, code="ambiguous_upn")
 
 
 def guard_revoke(*, actor: Any | None, user: Any | None) -> None:

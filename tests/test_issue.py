@@ -717,6 +717,14 @@ def test_issue__for_a_user_whose_upn_another_has_in_other_case_is_refused(
     issue_pass(actor=admin, user=robin, now=NOW)
 
 
+def test_issue__for_a_user_whose_upn_nobody_can_type_is_refused(
+    admin: Any, make_user: MakeUser, policy_on: Any
+) -> None:
+    """What is typed is read in its compatible form (NFKC), and this one is stored in another."""
+    wide = make_user("wide", upn="\N{FULLWIDTH LATIN SMALL LETTER W}ide@example.test")
+    assert refused_code(actor=admin, user=wide) == "unusual_upn"
+
+
 class FindsTheAdministrator(Hooks):
     def find_user(self, upn: str) -> Any:
         return get_user_model()._default_manager.filter(is_superuser=True).first()

@@ -203,6 +203,17 @@ def test_userinfo__leaves_out_what_is_empty(make_user: Callable[..., Any], intra
     assert told == {"sub": str(nameless.pk), "preferred_username": nameless.upn}
 
 
+@pytest.mark.parametrize("name", ["", " "])
+def test_userinfo__of_a_user_without_a_upn_names_none(
+    name: str, make_user: Callable[..., Any], intranet: Party, settings: Any
+) -> None:
+    nameless = make_user("nameless", first_name=name, password=PASSWORD)
+    browser = sign_in_with_password(nameless)
+    settings.TAP_PROVIDER_UPN_FIELD = "first_name"
+    told = intranet.userinfo(intranet.tokens(browser).access_token).json()
+    assert "preferred_username" not in told
+
+
 @pytest.mark.compliance("OpenID Connect Core 1.0 §5.4")
 def test_userinfo__tells_no_more_than_the_scope_allows(full: Client, intranet: Party) -> None:
     assert set(intranet.userinfo(intranet.tokens(full, scope="openid").access_token).json()) == {"sub"}
