@@ -139,7 +139,8 @@ class TapOAuth2Validator(TokenEndpointValidator):
             "preferred_username": hooks.get_upn(user),
             "email": getattr(user, user.get_email_field_name(), ""),
         }
-        told = {name: value for name, value in told.items() if value.strip()}  # OpenID Connect Core §5.3.2: omit what is empty
+        # OpenID Connect Core §5.3.2: omit what is empty.
+        told = {name: value for name, value in told.items() if str(value or "").strip()}
         return {**told, "email_verified": bool(hooks.email_is_verified(user))} if "email" in told else told
 
     def get_discovery_claims(self, request: Any) -> list[str]:

@@ -117,7 +117,7 @@ def test_register__a_password_that_the_site_does_not_accept_is_refused(
 
 
 def test_register__only_after_beginning(holder_client: Client, robin: Any) -> None:
-    assert holder_client.post(ADD, GOOD)["Location"] == "/account/security-info/"
+    assert holder_client.post(ADD, GOOD)["Location"] == "/account/security-info/?notice=registration_over"
     robin.refresh_from_db()
     assert not robin.has_usable_password()
 
