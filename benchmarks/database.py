@@ -19,14 +19,15 @@ def scratch_database(admin_url: str) -> Iterator[None]:
     """Point the example's settings, in this process and in those that it starts, at a new database."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"VAR_DIR": folder, "DATABASE_URL": admin_url.rpartition("/")[0] + f"/{DATABASE}"}
-        _execute(admin_url, f'DROP DATABASE IF EXISTS "{DATABASE}"', f'CREATE DATABASE "{DATABASE}"')
+        execute(admin_url, f'DROP DATABASE IF EXISTS "{DATABASE}"', f'CREATE DATABASE "{DATABASE}"')
         try:
             yield
         finally:
-            _execute(admin_url, f'DROP DATABASE IF EXISTS "{DATABASE}" WITH (FORCE)')
+            execute(admin_url, f'DROP DATABASE IF EXISTS "{DATABASE}" WITH (FORCE)')
 
 
-def _execute(url: str, *statements: str) -> None:
+def execute(url: str, *statements: str) -> None:
+    """Run statements outside a transaction."""
     import psycopg
 
     with psycopg.connect(url, autocommit=True) as connection:
