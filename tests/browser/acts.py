@@ -34,6 +34,7 @@ def give_password(page: Page, demo: dict[str, Any]) -> None:
 
 
 def confirm_with(page: Page, label: str, code: str) -> None:
-    """Fill in the second step's code and send it."""
+    """Fill in the second step's code, send it, and wait for the answer: the page before may say the same."""
     page.get_by_label(label).fill(code)
-    page.get_by_role("button", name="Sign in", exact=True).click()
+    with page.expect_response(lambda response: response.request.method == "POST"):
+        page.get_by_role("button", name="Sign in", exact=True).click()

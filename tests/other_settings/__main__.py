@@ -11,7 +11,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-SETTINGS = {"naive_times": "aware_times", "routed": "default_database"}
+SETTINGS = {"naive_times": "aware_times", "replicated": "default_database", "routed": "default_database"}
 """Which marked tests each of the settings leaves out."""
 
 PART = (
