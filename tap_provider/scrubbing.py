@@ -76,7 +76,8 @@ _ENDINGS = (
     *("_session_key", "_api_key", "_secret_key"),
 )
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")  # accessToken, IDToken
-_REPEATED = re.compile(r"_?(?:confirm|confirmation|repeat|again|\d+)$")  # password_confirm, password2
+_REPEATED = re.compile(r"_?(?:confirm|confirmation|repeat|again|(?<!\d)\d+)$")  # password_confirm, password2
+LONGEST_NAME = 200
 _PARTS = re.compile(r"[.\[\]]|-\d+-|^__(?:Host|Secure)-", re.IGNORECASE)  # a.code, a[code], form-0-code, cookies
 DEEPEST = 12
 
@@ -84,11 +85,15 @@ DEEPEST = 12
 def is_secret_name(name: Any) -> bool:
     """Tell whether what has this name is masked, in snake_case, kebab-case or camelCase.
 
-    The last part of a compound name counts: `context.passcode`, `form-0-code`, `codes[0]`.
+    The last part of a compound name counts: `context.passcode`, `form-0-code`, `codes[0]`. Of one with an index in
+    brackets the first part does too: `passcode[a]`. Of a very long name only both ends are judged.
     """
     text = name.decode("latin-1") if isinstance(name, bytes) else str(name)
-    last = [part for part in _PARTS.split(text) if part and not part.isdigit()][-1:]
-    return any(_is_secret(one) for one in (text, *last))
+    if len(text) > LONGEST_NAME:
+        text = f"{text[: LONGEST_NAME // 2]}.{text[-LONGEST_NAME // 2 :]}"
+    parts = [part for part in _PARTS.split(text) if part and not part.isdigit()]
+    judged = parts[-1:] + (parts[:1] if "[" in text else [])
+    return any(_is_secret(one) for one in (text, *judged))
 
 
 def _is_secret(name: str) -> bool:
@@ -108,10 +113,10 @@ def is_secret_module(module: str | None) -> bool:
 # no part of a text is searched twice for an end.
 
 _QUOTES = r"""(?:"{3}|'{3}|["']|&(?:quot|apos|\#x27|\#39|\#34);)"""
-_INDEX = r"(?:\[[\w-]*+\]|%5B[\w-]*+%5D)*+"
+_INDEX = r"(?:\[[\w-]{0,64}+\]|%5B[\w-]{0,64}+%5D){0,8}+"
 _NAME = re.compile(r"[\w.-]++")
 _NAMED = re.compile(
-    rf"(?<![\w.-])(?P<name>{_NAME.pattern}){_INDEX}(?P<closing>\\*+{_QUOTES}|`)?\]?{_INDEX}\s*+"
+    rf"(?<![\w.-])(?P<name>{_NAME.pattern})(?P<index>{_INDEX})(?P<closing>\\*+{_QUOTES}|`)?\]?{_INDEX}\s*+"
     r"(?P<separator>[=:,])(?P<gap>\+|\s*+)"
 )
 _ESCAPES = {  # the rest of an escape, which looks like the start of the name: `\ncode`, `\u0026code`, `%253Fcode`
@@ -205,8 +210,10 @@ def _mask(text: str, pattern: re.Pattern[str], find_value: Callable[[re.Match[st
 
 def _part_value(match: re.Match[str]) -> Span | None:
     # A field of a multipart body: `name="password"`, an empty line, the value.
+    if not is_secret_name(match["name"]):
+        return None
     end = _PART_END.search(match.string, match.end())
-    return (match.end(), end.start()) if end and is_secret_name(match["name"]) else None
+    return (match.end(), end.start()) if end else None
 
 
 def _named_value(match: re.Match[str]) -> Span | None:
@@ -245,6 +252,8 @@ def _unquoted_name_value(match: re.Match[str]) -> Span | None:
 
 def _has_secret_name(match: re.Match[str]) -> bool:
     name, before = match["name"], match.string[max(match.start() - 1, 0) : match.start()]
+    if match["index"]:
+        name += unquote(match["index"])
     return is_secret_name(name) or (before in _ESCAPES and is_secret_name(_ESCAPES[before].sub("", name)))
 
 

@@ -67,7 +67,17 @@ def spellings(name: str) -> list[str]:
 
 def test_scrub_text__masks_the_names_that_is_secret_name_knows() -> None:
     names = [one for name in [*SECRET_FIELDS, *filter(None, HARMLESS_NAMES)] for one in spellings(name)]
-    for name in [*names, "form-0-code", "form-0-upn", "_code", "codes[0]", "upn[0]"]:
+    for name in [
+        *names,
+        "form-0-code",
+        "form-0-upn",
+        "_code",
+        "codes[0]",
+        "upn[0]",
+        "user[passcode]",
+        "code[a]",
+        "form[0][code]",
+    ]:
         for text in (f"{name}={SECRET}", f"a=1&{name}={SECRET}&b=2", f"?next=%2Fa%3F{name}%3D{SECRET}"):
             assert (SECRET not in scrub_text(text)) == is_secret_name(name), text
         text = f"{{'{name}': '{SECRET}'}}"
@@ -231,7 +241,11 @@ def test_scrub_text__ends_where_the_value_does(text: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", ["a=", "code=", "'", "\\", "\\'", "%3D", "%25", "code=['", "'code', \"", "a.", "Key (", "eyJ."]
+    "unit",
+    [
+        *("a=", "code=", "'", "\\", "\\'", "%3D", "%25", "code=['", "'code', \"", "a.", "Key (", "eyJ.", "1", "a", "_"),
+        *("[a]", "a[a]", "%5Ba%5D", 'name="a"\r\n\r\n', 'name="code"\r\n\r\n', "-1-", "__Host-", "aB", "A"),
+    ],
 )
 def test_scrub_text__reads_a_long_text(unit: str) -> None:
     """A pattern in quadratic time would keep this test for minutes."""
