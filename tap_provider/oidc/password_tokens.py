@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Exists, OuterRef
 from oauth2_provider.models import get_access_token_model, get_refresh_token_model
 
+from ..conflicts import retry_conflicts
+from ..databases import atomic
 from ..methods.registration import has_second_factor
 from ..sign_in import is_stamp_current
 from .contexts import KEEP, digest_of
@@ -20,6 +22,8 @@ from .models import PasswordTokenContext
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
+
+    from django.db.models import QuerySet
 
 
 def remember_password(tokens: Iterable[str], stamp: str, *, now: datetime) -> None:
@@ -46,6 +50,24 @@ def is_still_granted(user: Any, token: str) -> bool:
 def is_password_enough(user: Any, stamp: str) -> bool:
     """Return True if this password alone would let the user in now: it is theirs, and there is no second factor."""
     return is_stamp_current(stamp, user) and not has_second_factor(user)
+
+
+@retry_conflicts
+def revoke_ungranted(user: Any) -> None:
+    """Delete the user's tokens of the password grant that the grant would not issue now; others stay."""
+    access_tokens = get_access_token_model().objects.filter(user=user)
+    refresh_tokens = get_refresh_token_model().objects.filter(user=user)
+    with atomic():
+        digests = {*_digests(access_tokens), *_digests(refresh_tokens)}
+        issued = PasswordTokenContext.objects.filter(digest__in=digests).values_list("digest", "password_stamp")
+        is_alone = not has_second_factor(user)
+        dead = [digest for digest, stamp in issued if not (is_alone and is_stamp_current(stamp, user))]
+        refresh_tokens.filter(token_checksum__in=dead).delete()  # first, as the toolkit itself takes its locks
+        access_tokens.filter(token_checksum__in=dead).delete()
+
+
+def _digests(tokens: QuerySet[Any]) -> Iterable[str]:
+    return tokens.values_list("token_checksum", flat=True)
 
 
 def sweep(*, now: datetime) -> int:

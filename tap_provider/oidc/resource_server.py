@@ -11,10 +11,12 @@ credentials) reaches only a view that says `needs_user=False`.
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial, wraps
 from inspect import unwrap
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
@@ -184,11 +186,17 @@ def guard_toolkit_decorators() -> None:
     """Let the toolkit's decorators judge tokens by the site's validator, as its views do.
 
     Each takes `validator_cls`, whose default is the toolkit's own class: it knows nothing of sign-ins, and would accept
-    the tokens of one that has ended. A view that names a validator keeps it.
+    the tokens of one that has ended. A view that names a validator of its own keeps it. Views that were decorated
+    before, because another app imports them as the site starts, are found by the code of the decorators.
     """
     for decorator in TOOLKIT_DECORATORS:
         defaults = decorator.__defaults__
         decorator.__defaults__ = tuple(_site_validator if one is OAuth2Validator else one for one in defaults)
+    for function in gc.get_objects():
+        if isinstance(function, FunctionType) and function.__code__.co_filename == decorators.__file__:
+            for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+                if name == "validator_cls" and cell.cell_contents is OAuth2Validator:
+                    cell.cell_contents = _site_validator
 
 
 def _site_validator() -> Any:

@@ -15,7 +15,7 @@ from oauthlib.oauth2.rfc6749.errors import InvalidGrantError
 from ..sign_in import hold_sign_in, hold_user, is_stamp_current
 from . import request_context
 from .contexts import is_live
-from .password_tokens import is_still_granted
+from .password_tokens import is_still_granted, revoke_ungranted
 from .revocation import revoke_without_sign_in
 
 if TYPE_CHECKING:
@@ -28,17 +28,20 @@ def is_token_live(token: str, sign_in: SignIn | None, user: Any | None, *, now: 
     """Return True if an unexpired access token of this user, with this sign-in behind it, is still good.
 
     One query where no sign-in is behind it, and some more for a token of the password grant. A token without a sign-in
-    that is good no more is deleted, with all of its user's: it must not be good again once the reason is gone.
+    that is good no more is deleted, with all that ended for the same reason: it must not be good again afterwards.
     """
     if user is None:  # client credentials: no user signed in
         return True
     if sign_in is not None:
         return bool(sign_in.user_id == user.pk) and is_live(sign_in, now=now)
     # From before the installation, or by the password grant.
-    is_good = bool(user.is_active) and is_still_granted(user, token)
-    if not is_good:
+    if not user.is_active:
         revoke_without_sign_in(user)
-    return is_good
+        return False
+    if not is_still_granted(user, token):
+        revoke_ungranted(user)
+        return False
+    return True
 
 
 def hold_origin(sign_in: SignIn | None, request: Any) -> None:

@@ -143,6 +143,20 @@ def test_sweep__deletes_what_is_kept_of_tokens_that_are_gone(kim: Any, legacy: P
     assert is_live(legacy, kept) == (True, True)
 
 
+def test_tokens__that_have_no_part_in_it_outlive_one_that_is_refused(kim: Any, legacy: Party) -> None:
+    """Whoever shows a dead token must not end the live ones: those of the new password, and of no grant."""
+    dead, personal = tokens_of(legacy, kim), tokens_of(legacy, kim)
+    contexts = PasswordTokenContext.objects.filter(
+        digest__in=[digest_of(personal[name]) for name in ("access_token", "refresh_token")]
+    )
+    contexts.delete()  # as one that the site has made itself
+    update_hash(kim)
+    fresh = tokens_of(legacy, kim, password="another-long-enough-phrase")
+    assert not legacy.introspect(dead["access_token"])["active"]
+    assert is_live(legacy, personal) == (True, True)
+    assert is_live(legacy, fresh) == (True, True)
+
+
 def confirm_app(user: Any) -> Callable[[], Any]:
     """Give the user a second factor, and return what takes it away again."""
     device = TOTPDevice.objects.create(user=user, name="App", confirmed=True)

@@ -29,7 +29,13 @@ from oauth2_provider.oauth2_validators import OAuth2Validator
 from tap_provider.authentication_context import context_of
 from tap_provider.models import Level, SignIn
 from tap_provider.oidc.models import RelyingParty
-from tap_provider.oidc.resource_server import AccessRefused, Demand, PresentedToken, access_token_required
+from tap_provider.oidc.resource_server import (
+    AccessRefused,
+    Demand,
+    PresentedToken,
+    access_token_required,
+    guard_toolkit_decorators,
+)
 
 from .conftest import (
     ENDS_OF_FULL_SESSION,
@@ -631,6 +637,25 @@ def test_toolkit_decorators__refuse_what_a_pass_opens(name: str, holder: Client,
     token = portal.tokens(holder, scope=f"{SCOPES} method_registration").access_token
     assert portal.userinfo(token).status_code == 200
     assert ask(name, token).status_code in {401, 403}
+
+
+def test_toolkit_decorators__that_were_applied_before_the_site_started_are_found() -> None:
+    """Another app imports its views in `AppConfig.ready`, before ours has run."""
+    defaults = protected_resource.__defaults__
+    protected_resource.__defaults__ = (None, OAuth2Validator, *defaults[2:])  # as the toolkit has it
+    try:
+        decorate = protected_resource(scopes=["profile"])
+        view = decorate(tell_owner)
+    finally:
+        protected_resource.__defaults__ = defaults
+    guard_toolkit_decorators()
+    validators = {
+        cell.cell_contents
+        for function in (decorate, view)
+        for cell in function.__closure__ or ()
+        if isinstance(cell.cell_contents, type) or callable(cell.cell_contents)
+    }
+    assert OAuth2Validator not in validators
 
 
 def test_toolkit_decorators__keep_a_validator_that_a_view_names() -> None:
