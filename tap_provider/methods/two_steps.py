@@ -102,17 +102,24 @@ def _verify_password(request: HttpRequest, *, typed: str, password: Secret, now:
     """
     named, name = _whom(typed, by_user_name_first=alone), clean_upn(typed) or typed[:256]
     attempt = count_attempt(purpose="password", upn=name, address=Client.of(request).address, now=now)
-    at_account = _count_at_account(named, typed=name, now=now)
+    counted = [_count_at_account(named, typed=name, now=now)]
     # An account that was guessed at too often is tried as well, and refused whatever comes of it.
     names = (clean_upn(typed) or NOBODY,) if alone else names_to_try(typed, named)
     tried = Secret(get_random_string(32)) if alone and has_second_factor(named or _unsaved_user()) else password
     user = _authenticate(request, names, tried)
-    if user is None or at_account is None or not _is_proof(user) or (alone and _has_unseen_factor(user, named)):
-        record_refusal(request, named, reason="password", now=now)
+    if user is not None and not _is_same(user, named):
+        # A backend of the site's own knows them by this name: guesses at their account are one count all the same.
+        counted.append(_count_at_account(user, typed=name, now=now))
+    if user is None or None in counted or not _is_proof(user) or (alone and _has_unseen_factor(user, named)):
+        record_refusal(request, user or named, reason="password", now=now)
         raise SignInRefused(_("That user name and password do not match."), code="password_not_accepted")
-    take_back(attempt)
-    take_back(at_account)
+    for each in (attempt, *filter(None, counted)):
+        take_back(each)
     return user
+
+
+def _is_same(user: Any, named: Any | None) -> bool:
+    return named is not None and bool(named.pk == user.pk)
 
 
 @sensitive_variables()
@@ -134,7 +141,7 @@ def _unsaved_user() -> Any:
 
 def _has_unseen_factor(user: Any, named: Any | None) -> bool:
     # A backend of the site's own may have found another user by this name than the one who was asked about.
-    return (named is None or named.pk != user.pk) and has_second_factor(user)
+    return not _is_same(user, named) and has_second_factor(user)
 
 
 def _is_proof(user: Any) -> bool:

@@ -13,6 +13,7 @@ from django.test import Client
 
 from tap_provider.backends import ProvingBackend
 from tap_provider.methods.typed_names import names_to_try
+from tap_provider.models import AuditEvent
 
 pytestmark = pytest.mark.django_db
 
@@ -87,6 +88,29 @@ def test_sign_in__hashes_as_often_for_the_unknown_as_for_the_known(kim: Any, cli
         client.post(SIGN_IN, {"upn": name, "password": "wrong"})
         counts[name] = Hashed.count
     assert counts["kim@mail.test"] == counts["unknown@mail.test"] == 2
+
+
+@pytest.mark.usefixtures("by_email")
+def test_sign_in__at_an_account_that_only_the_backend_knows_by_a_name_is_one_count(
+    kim: Any, client: Client, settings: Any
+) -> None:
+    """The UPN is another field here, so that an e-mail address names nobody before the backend is asked."""
+    settings.TAP_PROVIDER_UPN_FIELD = "upn"
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.ProvingByEmail", "tap_provider.backends.ModelBackend", TAP_BACKEND]
+    assert client.post(SIGN_IN, {"upn": kim.email, "password": PASSWORD}).status_code == 302
+    for number in range(10):
+        client.post(SIGN_IN, {"upn": kim.upn, "password": f"wrong{number}"})
+    refused = Client().post(SIGN_IN, {"upn": kim.email, "password": PASSWORD})
+    assert refused.status_code == 200
+    event = AuditEvent.objects.filter(kind=AuditEvent.Kind.SIGN_IN_REFUSED).latest("pk")
+    assert event.user_key == str(kim.pk)
+
+
+@pytest.mark.usefixtures("by_email")
+def test_sign_in__by_such_a_name_uses_up_no_attempts(kim: Any, settings: Any) -> None:
+    settings.TAP_PROVIDER_UPN_FIELD = "upn"
+    for _ in range(12):
+        assert Client().post(SIGN_IN, {"upn": kim.email, "password": PASSWORD}).status_code == 302
 
 
 @pytest.mark.parametrize(
