@@ -35,6 +35,7 @@ W030 = "tap_provider.W030"  # no index for the look-up of a UPN
 W031 = "tap_provider.W031"  # users without a UPN, or with one that several have
 W032 = "tap_provider.W032"  # a user model without permissions
 W033 = "tap_provider.W033"  # a user model without Django's groups
+W034 = "tap_provider.W034"  # users may be saved by a parent of the user model
 
 READS = 20  # how often the routers are asked: some choose a replica at random
 
@@ -103,6 +104,11 @@ def check_user_model(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         message = f"{users._meta.label} has no groups of django.contrib.auth: the policy cannot target groups."
         hint = "Include and exclude users, or silence the check."
         found.append(CheckWarning(message, hint=hint, id=W033))
+    parents = [parent._meta.label for parent in users._meta.get_parent_list() if not parent._meta.proxy]
+    if parents:
+        message = f"Users that are saved by {', '.join(parents)} are not seen: {users._meta.label} is a child of it."
+        hint = f"Change activity, passwords and rights of users by {users._meta.label}."
+        found.append(CheckWarning(message, hint=hint, id=W034))
     return found
 
 

@@ -67,7 +67,8 @@ class PrimaryRouter:
     """
 
     def db_for_read(self, model: type[Model], **hints: Any) -> str | None:
-        return router.db_for_write(model, **hints) if model in deciding_models() else None
+        # Without the hints: of a row that was read from a replica they name the replica.
+        return router.db_for_write(model) if model in deciding_models() else None
 
 
 @lru_cache(maxsize=1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings as django_settings
 from django.db.models import Exists, OuterRef, Q
 
 from .conf import settings
@@ -37,6 +38,8 @@ def sweep_sign_ins(*, now: datetime) -> int:
     before = _before("sign_ins", now=now)
     if before is None:
         return 0
+    # Not while a session that could not be deleted at the end may still be there (`delete_left_sessions`).
+    before = min(before, now - timedelta(seconds=django_settings.SESSION_COOKIE_AGE))
     old = SignIn.objects.filter(ended_at__lt=before)
     registered = Exists(RegisteredMethod.objects.filter(sign_in_id=OuterRef("pk")))
     deleted = _delete(old.filter(~registered))

@@ -52,6 +52,14 @@ def test_primary_router__reads_what_decides_where_it_is_written(replicated: Any,
     assert router.db_for_read(model) == "default"
 
 
+def test_primary_router__reads_a_relation_of_a_replicas_row_from_the_primary(replicated: Any) -> None:
+    """The site's router says where to read, and nothing of where to write."""
+    replicated.DATABASE_ROUTERS = [PRIMARY, "tests.other_settings.routers.ReadingRouter"]
+    row = User(pk=1)
+    row._state.db = "replica"
+    assert router.db_for_read(User, instance=row) == "default"
+
+
 def test_primary_router__leaves_other_reads_and_all_writes_to_the_site(replicated: Any) -> None:
     replicated.DATABASE_ROUTERS = [PRIMARY, REPLICA]
     assert ContentType not in deciding_models()

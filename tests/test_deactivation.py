@@ -183,6 +183,14 @@ def test_change__of_an_outdated_hash_by_assignment_ends_sign_ins(holder: Client,
     assert password_stamp(robin) not in stamps
 
 
+def test_deactivation__that_is_not_saved_ends_nothing(holder: Client, robin: Any) -> None:
+    robin = get_user_model()._default_manager.get(pk=robin.pk)
+    robin.is_active = False
+    robin.save(update_fields=["first_name"])
+    assert SignIn.objects.not_ended().filter(user=robin).exists()
+    assert not AuditEvent.objects.filter(kind=AuditEvent.Kind.USER_DEACTIVATED).exists()
+
+
 class Team(Group):
     """As sites have one for a page of the admin."""
 

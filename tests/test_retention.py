@@ -57,6 +57,13 @@ def test_sweep_sign_ins__deletes_those_that_ended_long_ago(robin: Any) -> None:
     assert ended.pk != open_one.pk
 
 
+def test_sweep_sign_ins__keeps_one_whose_session_may_still_be_there(robin: Any, settings: Any) -> None:
+    settings.TAP_PROVIDER_RETENTION_DAYS = {"sign_ins": 1}
+    begin(robin)
+    assert sweep_sign_ins(now=NOW + 14 * DAY) == 0  # Django's `SESSION_COOKIE_AGE`
+    assert sweep_sign_ins(now=NOW + 15 * DAY) == 1
+
+
 @pytest.mark.usefixtures("thirty_days")
 def test_sweep_sign_ins__keeps_one_that_registered_a_method_without_where_it_was(robin: Any) -> None:
     sign_in = begin(robin)

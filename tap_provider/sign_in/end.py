@@ -133,8 +133,8 @@ def compare_activity(
     `update()` or SQL, or where the process died after the save. One query where a user with a key is saved (an object
     that was not read may stand for a row that exists); none where `update_fields` leaves `is_active` out.
     """
-    is_saved = update_fields is None or "is_active" in update_fields
-    if raw or instance.pk is None or not is_saved:
+    vars(instance).pop(DEACTIVATING, None)  # of a save that failed
+    if raw or instance.pk is None or not _is_activity_saved(update_fields):
         return
     users = get_user_model()._base_manager
     if all(field.name != "is_active" for field in users.model._meta.concrete_fields):
@@ -145,10 +145,21 @@ def compare_activity(
     vars(instance)[DEACTIVATING] = was_active is True and not instance.is_active
 
 
-def end_with_activity(sender: type[Any], instance: Any, created: bool, raw: bool = False, **kwargs: Any) -> None:
+def _is_activity_saved(update_fields: Collection[str] | None) -> bool:
+    return update_fields is None or "is_active" in update_fields
+
+
+def end_with_activity(
+    sender: type[Any],
+    instance: Any,
+    created: bool,
+    raw: bool = False,
+    update_fields: Collection[str] | None = None,
+    **kwargs: Any,
+) -> None:
     """Receive `post_save` of a user: one who is no longer active has no sign-ins, and no tokens without one."""
     is_news = bool(vars(instance).pop(DEACTIVATING, False))
-    if not (created or raw or instance.is_active):
+    if _is_activity_saved(update_fields) and not (created or raw or instance.is_active):
         _end_all(instance, is_news=is_news, now=timezone.now())
 
 

@@ -57,3 +57,10 @@ class SessionsApartRouter:
         return "sessions" if model._meta.app_label == "sessions" else "default"
 
     db_for_write = db_for_read
+
+
+class ReadingRouter:
+    """Everything is read from a replica; where it is written is not said."""
+
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return "replica"
