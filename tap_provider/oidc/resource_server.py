@@ -193,7 +193,8 @@ def guard_toolkit_decorators() -> None:
         defaults = decorator.__defaults__
         decorator.__defaults__ = tuple(_site_validator if one is OAuth2Validator else one for one in defaults)
     for function in gc.get_objects():
-        if isinstance(function, FunctionType) and function.__code__.co_filename == decorators.__file__:
+        # Not `isinstance`, by which a lazy object would come to be.
+        if type(function) is FunctionType and function.__code__.co_filename == decorators.__file__:
             for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
                 if name == "validator_cls" and cell.cell_contents is OAuth2Validator:
                     cell.cell_contents = _site_validator

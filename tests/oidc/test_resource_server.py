@@ -16,6 +16,7 @@ from django.test import AsyncClient, Client, RequestFactory
 from django.urls import include, path
 from django.utils import timezone
 from django.utils.decorators import method_decorator
+from django.utils.functional import SimpleLazyObject
 from django.views import View
 from oauth2_provider.decorators import (
     protected_resource,
@@ -656,6 +657,15 @@ def test_toolkit_decorators__that_were_applied_before_the_site_started_are_found
         if isinstance(cell.cell_contents, type) or callable(cell.cell_contents)
     }
     assert OAuth2Validator not in validators
+
+
+def test_toolkit_decorators__are_looked_for_without_waking_lazy_objects() -> None:
+    """Such as the user of a request: its class is asked for, and the database with it."""
+    woken: list[str] = []
+    lazy = SimpleLazyObject(lambda: woken.append("woken"))
+    guard_toolkit_decorators()
+    assert woken == []
+    assert lazy is not None
 
 
 def test_toolkit_decorators__keep_a_validator_that_a_view_names() -> None:
