@@ -75,11 +75,11 @@ class PrimaryRouter:
 def deciding_models() -> frozenset[type[Model]]:
     """Return the models whose rows decide: ours, users, what users are members of, sessions, methods and tokens."""
     users = get_user_model()
-    near = {_session_model(), *_swapped_models(), *_memberships(users)}
+    near = {users, _session_model(), *_swapped_models(), *_memberships(users)} - {None}
     return frozenset(
         model
         for model in apps.get_models(include_auto_created=True)
-        if issubclass(model, users) or issubclass(users, model) or model in near or _is_of_deciding_app(model)
+        if _is_of_deciding_app(model) or any(issubclass(model, one) or issubclass(one, model) for one in near)
     )
 
 

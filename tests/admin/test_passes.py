@@ -247,6 +247,7 @@ def test_issue__the_passcode_is_stored_nowhere(
     assert shown not in f"{entry} {entry.change_message} {entry.object_repr}"
 
 
+@pytest.mark.default_database
 def test_issue__no_later_page_shows_the_passcode(browser: Client, robin: Any, policy_on: Any) -> None:
     shown = shown_passcode(browser.post(issue_url(robin), {"lifetime_minutes": "60"}))
     held = TemporaryAccessPass.objects.get(user=robin)
@@ -438,6 +439,7 @@ def test_revoke__get_asks_and_changes_nothing(browser: Client, holder_client: Cl
     assert holder_client.get("/account/security-info/").status_code == 200
 
 
+@pytest.mark.default_database
 def test_revoke__post_ends_the_pass_and_what_it_opened(
     browser: Client, holder_client: Client, robin: Any, admin: Any
 ) -> None:
