@@ -69,6 +69,7 @@ def _run(options: argparse.Namespace) -> None:
         current[0] = size
         worlds[size] = _world(options.rounds + 1)
         _fill(getattr(options, size))
+        print(f"{size}: {', '.join(_counts())}")
     times: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for number in range(options.rounds + 1):
         for name, act in ACTS.items():
@@ -174,6 +175,15 @@ def _fill(users: int) -> None:
     _multiply(event, users, {"id": user_key, "user_key": f"'' || ({user_key})"})
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
+
+
+def _counts() -> list[str]:
+    from django.contrib.auth import get_user_model
+
+    from tap_provider.models import AuditEvent, SignIn, TemporaryAccessPass
+
+    models = (get_user_model(), TemporaryAccessPass, SignIn, AuditEvent)
+    return [f"{model._default_manager.count()} {model._meta.verbose_name_plural}" for model in models]
 
 
 def _multiply(row: Any, count: int, changes: dict[str, str]) -> None:
