@@ -10,6 +10,7 @@ from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
 from django.contrib.sessions.models import Session
 from django.db import router
+from django.test.utils import isolate_apps
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from django_otp_webauthn.models import WebAuthnCredential
 from oauth2_provider.models import get_access_token_model
@@ -123,3 +124,16 @@ def test_check_user_table__is_silent_where_the_site_finds_users_by_itself(settin
     settings.TAP_PROVIDER_UPN_FIELD = "email"
     settings.TAP_PROVIDER_HOOKS = "tests.test_hooks.ByUserName"
     assert database_checks.check_user_table(None, databases=["default"]) == []
+
+
+@isolate_apps("example_project.accounts")
+def test_check_user_model__names_a_parent_by_which_users_may_be_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Employee(User):
+        class Meta:
+            app_label = "accounts"
+
+    assert database_checks.check_user_model(None) == []
+    monkeypatch.setattr(database_checks, "get_user_model", lambda: Employee)
+    (message,) = database_checks.check_user_model(None)
+    assert message.id == "tap_provider.W034"
+    assert "accounts.User are not seen" in message.msg

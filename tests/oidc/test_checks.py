@@ -38,6 +38,7 @@ from tap_provider.oidc.checks import (
     check_consent_template,
     check_default_scopes,
     check_issuer,
+    check_naive_times,
     check_scopes,
     check_token_backend,
     check_validator,
@@ -154,6 +155,18 @@ def test_check_views__is_silent_on_a_subclass_of_ours() -> None:
 def test_check_views__is_silent_where_the_toolkit_is_not_mounted() -> None:
     with addresses():
         assert check_views(None) == []
+
+
+@pytest.mark.parametrize(
+    ("use_tz", "is_open", "expected"),
+    [(False, True, ["tap_provider.W113"]), (False, False, []), (True, True, [])],
+)
+def test_check_naive_times__where_clients_register_themselves(
+    use_tz: bool, is_open: bool, expected: list[str], settings: Any
+) -> None:
+    settings.USE_TZ = use_tz
+    with toolkit_settings(DCR_ENABLED=is_open):
+        assert [message.id for message in check_naive_times(None)] == expected
 
 
 def test_check_scopes__W103_where_the_scope_is_not_offered() -> None:  # noqa: N802

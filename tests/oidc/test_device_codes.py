@@ -130,6 +130,16 @@ def test_device_authorization__names_the_page_by_the_address_of_the_site_where_n
 
 
 @pytest.mark.compliance("RFC 8628 §3.2")
+def test_device_authorization__is_off_and_not_advertised_where_times_are_naive(
+    television: Party, settings: Any
+) -> None:
+    """The toolkit compares the end of a code with a moment that knows its zone."""
+    settings.USE_TZ = False
+    refused = ask(television)
+    assert (refused.status_code, refused.json()["error"]) == (400, "unsupported_grant_type")
+    assert "device_authorization_endpoint" not in Client().get("/o/.well-known/openid-configuration").json()
+
+
 def test_device_authorization__names_the_page_of_the_sites_own(television: Party) -> None:
     with toolkit_settings(OAUTH_DEVICE_VERIFICATION_URI="https://example.test/tv"):
         told = ask(television).json()
