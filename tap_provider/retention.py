@@ -8,18 +8,13 @@ that are asked for before a session from before the installation is adopted. So 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
 
 from django.conf import settings as django_settings
 from django.db.models import Exists, OuterRef, Q
 
 from .conf import settings
+from .databases import delete_in_parts
 from .models import AuditEvent, RegisteredMethod, SignIn
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from django.db.models import QuerySet
 
 KEPT_EVENTS = (
     AuditEvent.Kind.METHOD_LOST,
@@ -27,7 +22,6 @@ KEPT_EVENTS = (
     AuditEvent.Kind.SIGNED_OUT_EVERYWHERE,
     AuditEvent.Kind.USER_DEACTIVATED,
 )
-AT_ONCE = 500  # rows in one statement, so that no table is locked for long
 
 
 def sweep_sign_ins(*, now: datetime) -> int:
@@ -42,7 +36,7 @@ def sweep_sign_ins(*, now: datetime) -> int:
     before = min(before, now - timedelta(seconds=django_settings.SESSION_COOKIE_AGE))
     old = SignIn.objects.filter(ended_at__lt=before)
     registered = Exists(RegisteredMethod.objects.filter(sign_in_id=OuterRef("pk")))
-    deleted = _delete(old.filter(~registered))
+    deleted = delete_in_parts(old.filter(~registered))
     telling = old.filter(registered).filter(Q(address__isnull=False) | ~Q(user_agent=""))
     return deleted + telling.update(address=None, user_agent="")
 
@@ -52,21 +46,9 @@ def sweep_audit_events(*, now: datetime) -> int:
     before = _before("audit_events", now=now)
     if before is None:
         return 0
-    # By the base manager: of the other one events cannot be deleted.
-    return _delete(AuditEvent._base_manager.filter(at__lt=before).exclude(kind__in=KEPT_EVENTS))
+    return delete_in_parts(AuditEvent.objects.filter(at__lt=before).exclude(kind__in=KEPT_EVENTS))
 
 
 def _before(rows: str, *, now: datetime) -> datetime | None:
     days = settings.retention_days[rows]
     return None if days is None else now - timedelta(days=days)
-
-
-def _delete(rows: QuerySet[Any]) -> int:
-    keys = list(rows.values_list("pk", flat=True))
-    for part in _parts(keys):
-        rows.model._base_manager.filter(pk__in=part).delete()
-    return len(keys)
-
-
-def _parts(keys: list[Any]) -> Iterable[list[Any]]:
-    return (keys[start : start + AT_ONCE] for start in range(0, len(keys), AT_ONCE))

@@ -87,7 +87,7 @@ def test_sweep_audit_events__keeps_those_that_are_asked_for(robin: Any) -> None:
 
 @pytest.mark.usefixtures("thirty_days")
 def test_sweep__in_parts(robin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tap_provider.retention.AT_ONCE", 2)
+    monkeypatch.setattr("tap_provider.databases.AT_ONCE", 2)
     for _ in range(5):
         begin(robin)
     assert sweep_sign_ins(now=LATER) == 5

@@ -24,7 +24,7 @@ from oauth2_provider.models import (
 )
 
 from ..conflicts import retry_conflicts
-from ..databases import atomic, where
+from ..databases import atomic, delete_in_parts, where
 from ..models import SignIn
 from ..registration_session import is_live
 from ..sign_in import hold_sign_in, of_pass, with_user
@@ -211,8 +211,10 @@ def sweep(*, now: datetime) -> int:
         ~Exists(get_refresh_token_model().objects.filter(token_checksum=OuterRef("digest"))),
         created_at__lt=now - KEEP,
     )
-    tokens = _delete(gone.filter(_is_dispensable(CodeContext.objects.all()) | _is_dispensable(_later(TokenContext))))
-    codes = _delete(old.filter(_is_dispensable(_later(CodeContext))))
+    tokens = delete_in_parts(
+        gone.filter(_is_dispensable(CodeContext.objects.all()) | _is_dispensable(_later(TokenContext)))
+    )
+    codes = delete_in_parts(old.filter(_is_dispensable(_later(CodeContext))))
     return codes + tokens
 
 
@@ -223,16 +225,6 @@ def _later(model: type[Context]) -> QuerySet[Context]:
 def _is_dispensable(others: QuerySet[Any]) -> Q:
     says_as_much = others.filter(sign_in=OuterRef("sign_in"), client_id=OuterRef("client_id"))
     return Q(client_id="") | Q(sign_in__ended_at__isnull=False) | Q(Exists(says_as_much))
-
-
-def _delete(rows: QuerySet[Any]) -> int:
-    # By key: MariaDB does not delete from a table that the condition reads.
-    keys = list(rows.values_list("pk", flat=True))
-    deleted = 0
-    for start in range(0, len(keys), AT_ONCE):
-        count, _ = rows.model._default_manager.filter(pk__in=keys[start : start + AT_ONCE]).delete()
-        deleted += count
-    return deleted
 
 
 def _find(model: type[Context], secret: str, user: Any | None) -> SignIn | None:
