@@ -225,11 +225,11 @@ def _misshapen_settings() -> Iterator[CheckMessage]:
         yield Error(f"{PREFIX}BASE_URL is an address such as 'https://login.example.com'.", id=E010)
 
 
-def _is_retention(told: Any) -> bool:
+def _is_retention(value: Any) -> bool:
     return (
-        isinstance(told, dict)
-        and set(told) <= set(DEFAULTS["RETENTION_DAYS"])
-        and all(days is None or (type(days) is int and days > 0) for days in told.values())
+        isinstance(value, dict)
+        and set(value) <= set(DEFAULTS["RETENTION_DAYS"])
+        and all(days is None or (type(days) is int and days > 0) for days in value.values())
     )
 
 

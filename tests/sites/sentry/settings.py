@@ -3,11 +3,11 @@
 import warnings
 
 import sentry_sdk
-from jwcrypto.jwk import JWK
 from sentry_sdk.integrations.django import DjangoIntegration
 
 from tap_provider.sentry import before_send, before_send_log
 
+from .. import provider
 from ..base import *  # noqa: F403
 from .transport import Kept
 
@@ -15,21 +15,7 @@ ROOT_URLCONF = "tests.sites.sentry.urls"
 INSTALLED_APPS = [*INSTALLED_APPS, "oauth2_provider", "tap_provider.oidc"]  # noqa: F405
 PASSWORD_HASHERS = [*PASSWORD_HASHERS, "tap_provider.oidc.hashers.ClientSecretHasher"]  # noqa: F405
 TAP_PROVIDER_REGISTRABLE_METHODS = ["totp", "recovery_codes", "password"]
-OAUTH2_PROVIDER = {
-    "OAUTH2_VALIDATOR_CLASS": "tap_provider.oidc.validator.TapOAuth2Validator",
-    "CLIENT_SECRET_HASHER": "tap_client_secret",
-    "OIDC_ENABLED": True,
-    "OIDC_ISS_ENDPOINT": "http://testserver/o",
-    "OIDC_RSA_PRIVATE_KEY": JWK.generate(kty="RSA", size=2048).export_to_pem(private_key=True, password=None).decode(),
-    "OIDC_RP_INITIATED_LOGOUT_ENABLED": True,
-    "SCOPES": {
-        "openid": "Know who you are",
-        "profile": "Know your name",
-        "offline_access": "Stay signed in for you",
-        "method_registration": "Register sign-in methods with you",
-    },
-    "PKCE_REQUIRED": True,
-}
+OAUTH2_PROVIDER = provider.OAUTH2_PROVIDER
 DEFAULT_EXCEPTION_REPORTER = "tap_provider.debug.ExceptionReporter"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "tap_provider.debug.ExceptionReporterFilter"
 

@@ -1,9 +1,8 @@
 """A site that has swapped the models of passkeys and of the OpenID provider for its own."""
 
-from jwcrypto.jwk import JWK
-
 from tests.sites.base import *  # noqa: F403
 from tests.sites.base import AUTHENTICATION_BACKENDS, INSTALLED_APPS, PASSWORD_HASHERS
+from tests.sites.provider import OAUTH2_PROVIDER
 
 INSTALLED_APPS = [
     *INSTALLED_APPS,
@@ -33,19 +32,4 @@ OAUTH2_PROVIDER_ACCESS_TOKEN_MODEL = "swapped.AccessToken"
 OAUTH2_PROVIDER_REFRESH_TOKEN_MODEL = "swapped.RefreshToken"
 OAUTH2_PROVIDER_ID_TOKEN_MODEL = "swapped.IDToken"
 OAUTH2_PROVIDER_DEVICE_GRANT_MODEL = "swapped.DeviceGrant"
-OAUTH2_PROVIDER = {
-    "OAUTH2_VALIDATOR_CLASS": "tap_provider.oidc.validator.TapOAuth2Validator",
-    "CLIENT_SECRET_HASHER": "tap_client_secret",
-    "OIDC_ENABLED": True,
-    "OIDC_ISS_ENDPOINT": "http://testserver/o",
-    "OIDC_RSA_PRIVATE_KEY": JWK.generate(kty="RSA", size=2048).export_to_pem(private_key=True, password=None).decode(),
-    "OIDC_RP_INITIATED_LOGOUT_ENABLED": True,
-    "SCOPES": {
-        "openid": "Know who you are",
-        "profile": "Know your name",
-        "offline_access": "Stay signed in for you",
-        "method_registration": "Register sign-in methods with you",
-    },
-    "PKCE_REQUIRED": True,
-    "COMPLIANT_BCP_RFC9700_AUTHZ_RESPONSE_ISS": True,
-}
+OAUTH2_PROVIDER = {**OAUTH2_PROVIDER, "COMPLIANT_BCP_RFC9700_AUTHZ_RESPONSE_ISS": True}
